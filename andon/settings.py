@@ -1,0 +1,95 @@
+"""The line's settings: where its state lives, which ports it uses, which environments it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from andon.spec import Frozen
+
+
+class ProcessTarget(Frozen):
+    """A prediction server is a supervised process of this machine."""
+
+    kind: Literal["process"] = "process"
+
+
+class Environment(Frozen):
+    """A place that serves models."""
+
+    target: ProcessTarget = ProcessTarget()
+    drain_seconds: float = Field(
+        1.0, ge=0, description="how long a server that gets no more traffic may finish requests"
+    )
+
+
+class Settings(Frozen):
+    """`andon.yaml`. `project` is the folder it is in; relative paths start there."""
+
+    project: Path
+    home: Path = Field(Path(".andon"), description="the line's state; safe to delete when down")
+    database_url: str | None = Field(
+        None, description="postgresql://…/ of a server; none: an embedded PostgreSQL in `home`"
+    )
+    port_base: int = Field(
+        4200, ge=1024, le=65_000, description="Prefect; MLflow, gateway, gateway admin follow"
+    )
+    image: Literal["auto", "off", "required"] = "auto"
+    base_image: str = "python:3.11-slim"
+    environments: dict[str, Environment] = Field(
+        default_factory=lambda: {"staging": Environment(), "production": Environment()}
+    )
+
+    @property
+    def state(self) -> Path:
+        """`home`, made absolute."""
+        return self.home if self.home.is_absolute() else self.project / self.home
+
+    @property
+    def prefect_port(self) -> int:
+        return self.port_base
+
+    @property
+    def mlflow_port(self) -> int:
+        return self.port_base + 1
+
+    @property
+    def gateway_port(self) -> int:
+        return self.port_base + 2
+
+    @property
+    def gateway_admin_port(self) -> int:
+        return self.port_base + 3
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"http://127.0.0.1:{self.prefect_port}/api"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def gateway_admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway_admin_port}"
+
+    @property
+    def store(self) -> Path:
+        """Content-addressed outputs of the stations."""
+        return self.state / "store"
+
+    @property
+    def inference_log(self) -> Path:
+        """`<environment>/<model>/<version>/*.jsonl`, written by the prediction servers."""
+        return self.state / "inference"
+
+    @property
+    def feedback_log(self) -> Path:
+        """`<environment>/<model>/*.jsonl`: labels by prediction id."""
+        return self.state / "feedback"
