@@ -1,0 +1,18 @@
+"""The ledger (SQLAlchemy Core on PostgreSQL or SQLite, migrated by Alembic)."""
+
+from andon.adapters.ledger.ledger import Ledger
+from andon.adapters.ledger.opening import lock, open_ledger
+from andon.adapters.ledger.rows import (
+    Alert,
+    Candidate,
+    Incident,
+    Release,
+    Run,
+    Transition,
+    VerdictRow,
+)
+
+__all__ = [
+    "Alert", "Candidate", "Incident", "Ledger", "Release", "Run", "Transition", "VerdictRow",
+    "lock", "open_ledger",
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""Open the ledger: migrate it to this version, and lock what only one run may change."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from andon.adapters.ledger.ledger import Ledger
+from andon.errors import PlatformError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 4_202_611_23
+
+
+def open_ledger(url: str) -> Ledger:
+    """Connect, and bring the tables to this version's form.
+
+    Raises PlatformError if the database cannot be reached or is of a later version.
+    """
+    engine = sa.create_engine(url, pool_pre_ping=True)
+    try:
+        _migrate(engine)
+    except sa.exc.OperationalError as error:
+        raise PlatformError(
+            f"the ledger's database does not answer ({error.orig}); is the platform up? `andon up`"
+        ) from None
+    return Ledger(engine)
+
+
+def _migrate(engine: sa.Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.begin() as tx:
+        # Two runs that start at once must not both migrate.
+        if engine.dialect.name == "postgresql":
+            tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        if sa.inspect(tx).has_table("alembic_version"):
+            found = tx.execute(sa.text("select version_num from alembic_version")).scalar()
+            if found == head:
+                return
+        config.attributes["connection"] = tx
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise PlatformError(
+                f"the ledger is of another version of Andon ({error}); use that version, or move "
+                "the state folder away and start anew"
+            ) from None
+
+
+@contextmanager
+def lock(ledger: Ledger, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a named lock; it is freed when the holder ends, however it ends.
+
+    PostgreSQL: an advisory lock of one connection. SQLite: an advisory lock on a file beside the
+    database. `waiting` is called once if somebody else has it.
+    """
+    engine = ledger.engine
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            key = sa.func.hashtextextended(name, 0)
+            _poll(
+                lambda: bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key)))),
+                waiting,
+            )
+            try:
+                yield
+            finally:
+                if not connection.invalidated:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+        return
+    path = Path(f"{engine.url.database}.{name.replace('/', '-')}.lock")
+    with path.open("w") as file:
+        _poll(lambda: _flock(file.fileno()), waiting)
+        yield
+
+
+def _flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _poll(take: Callable[[], bool], waiting: Callable[[], None]) -> None:
+    if take():
+        return
+    waiting()
+    while not take():
+        time.sleep(0.5)

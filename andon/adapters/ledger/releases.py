@@ -1,0 +1,139 @@
+"""The ledger's pages on releases: rollouts, their transitions, and who is champion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from andon.adapters.ledger import schema as t
+from andon.adapters.ledger.rows import Release, Transition
+from andon.errors import LineError
+from andon.rollout import Phase, Rollout, wanted
+
+
+class ReleaseBook:
+    """Releases and transitions of every environment."""
+
+    engine: sa.Engine
+    clock: Callable[[], float]
+
+    def open_release(
+        self, rollout: Rollout, *, environment: str, model: str, version: str, kind: str,
+        trigger: str, run_id: str,
+    ) -> Release:  # fmt: skip
+        """Begin a release: its row and its first transition."""
+        with self.engine.begin() as tx:
+            seq = tx.execute(
+                t.releases.insert().values(
+                    environment=environment,
+                    model=model,
+                    version=version,
+                    kind=kind,
+                    trigger=trigger,
+                    run_id=run_id,
+                    phase=rollout.phase.value,
+                    state=rollout.model_dump(mode="json"),
+                    revision=0,
+                    started_at=self.clock(),
+                )  # fmt: skip
+            ).inserted_primary_key[0]  # type: ignore[index]
+            self._note(tx, seq, rollout)
+        return self.release(seq)
+
+    def save_release(self, release: Release, rollout: Rollout) -> Release:
+        """Write the next state of a release and its transition, in one transaction.
+
+        Raises LineError if another driver wrote in between: then this one has to stop.
+        """
+        changed = {
+            "phase": rollout.phase.value,
+            "state": rollout.model_dump(mode="json"),
+            "revision": release.revision + 1,
+            "ended_at": self.clock() if rollout.ended else None,
+        }
+        mine = (t.releases.c.seq == release.seq) & (t.releases.c.revision == release.revision)
+        with self.engine.begin() as tx:
+            if tx.execute(t.releases.update().where(mine).values(changed)).rowcount != 1:
+                raise LineError(
+                    f"release {release.seq} of {release.model} in {release.environment} was "
+                    "changed by another run in the meantime; this run stops"
+                )
+            self._note(tx, release.seq, rollout)
+        return self.release(release.seq)
+
+    def _note(self, tx: sa.Connection, seq: int, rollout: Rollout) -> None:
+        what = f"{rollout}" + (f": {rollout.reason}" if rollout.reason else "")
+        tx.execute(
+            t.transitions.insert().values(
+                release=seq,
+                phase=rollout.phase.value,
+                what=what,
+                weights=wanted(rollout).weights,
+                at=self.clock(),
+            )  # fmt: skip
+        )
+
+    def release(self, seq: int) -> Release:
+        """One release; raises LineError if there is none with this number."""
+        found = self._releases(t.releases.c.seq == seq, limit=1)
+        if not found:
+            raise LineError(f"the ledger has no release {seq}")
+        return found[0]
+
+    def champion(self, environment: str, model: str, at: float | None = None) -> Release | None:
+        """The release that an environment serves, now or at a time."""
+        promoted = t.releases.c.phase == Phase.PROMOTED.value
+        where = [self._place(environment, model), promoted]
+        if at is not None:
+            where.append(t.releases.c.ended_at <= at)
+        found = self._releases(*where, limit=1)
+        return found[0] if found else None
+
+    def unfinished(self, environment: str, model: str) -> Release | None:
+        """The release in progress, or left behind by a run that was killed."""
+        found = self._releases(
+            self._place(environment, model), t.releases.c.ended_at.is_(None), limit=1
+        )
+        return found[0] if found else None
+
+    def releases(
+        self, model: str, environment: str | None = None, limit: int = 50
+    ) -> list[Release]:
+        """The latest releases of a model, newest first."""
+        where = [t.releases.c.model == model]
+        if environment is not None:
+            where.append(t.releases.c.environment == environment)
+        return self._releases(*where, limit=limit)
+
+    def places(self) -> list[tuple[str, str]]:
+        """Every (environment, model) that ever had a release."""
+        query = sa.select(t.releases.c.environment, t.releases.c.model).distinct()
+        with self.engine.connect() as tx:
+            return sorted((row.environment, row.model) for row in tx.execute(query))
+
+    def transitions(self, release: int) -> list[Transition]:
+        """A release's states, oldest first."""
+        query = (
+            sa.select(t.transitions)
+            .where(t.transitions.c.release == release)
+            .order_by(t.transitions.c.seq)
+        )
+        with self.engine.connect() as tx:
+            rows = tx.execute(query).mappings()
+            return [Transition(**{k: v for k, v in row.items() if k != "seq"}) for row in rows]
+
+    @staticmethod
+    def _place(environment: str, model: str) -> sa.ColumnElement[bool]:
+        return (t.releases.c.environment == environment) & (t.releases.c.model == model)
+
+    def _releases(self, *where: sa.ColumnElement[bool], limit: int) -> list[Release]:
+        query = sa.select(t.releases).where(*where).order_by(t.releases.c.seq.desc()).limit(limit)
+        with self.engine.connect() as tx:
+            return [_release(dict(row)) for row in tx.execute(query).mappings()]
+
+
+def _release(row: dict[str, Any]) -> Release:
+    row.pop("phase")
+    return Release(rollout=Rollout.model_validate(row.pop("state")), **row)

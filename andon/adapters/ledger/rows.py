@@ -1,0 +1,119 @@
+"""What the ledger gives back: one frozen record a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from andon.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered version and its lineage; `bundle` is relative to the state folder."""
+
+    model: str
+    version: str
+    build: str
+    snapshot: str
+    git_sha: str
+    git_dirty: bool
+    bundle: str
+    digest: str
+    image: str | None
+    metrics: dict[str, float]
+    trigger: str
+    run_id: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Release:
+    """One rollout in one environment. `revision` guards against two drivers at once."""
+
+    seq: int
+    environment: str
+    model: str
+    version: str
+    kind: str
+    trigger: str
+    run_id: str
+    rollout: Rollout
+    revision: int
+    started_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One state of a rollout, as written before it was acted on."""
+
+    release: int
+    phase: str
+    what: str
+    weights: dict[str, int]
+    at: float
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A failed monitor, on one window of live traffic (epoch seconds)."""
+
+    id: str
+    incident: str
+    model: str
+    environment: str
+    monitor: str
+    action: str
+    message: str
+    window_start: float
+    window_end: float
+    at: float
+    sent_at: float | None
+    handled_by: str | None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Alerts on one cause; `story` is (time, what happened), oldest first."""
+
+    id: str
+    model: str
+    environment: str
+    cause: str
+    state: str
+    opened_at: float
+    closed_at: float | None
+    story: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A verdict with where it was given."""
+
+    run_id: str
+    model: str
+    station: str
+    subject: str
+    check: str
+    outcome: str
+    value: float | None
+    limit: float | None
+    n: int
+    detail: str
+    evidence: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run, as the ledger saw it."""
+
+    id: str
+    flow: str
+    model: str
+    trigger: str
+    started_at: float
+    ended_at: float | None
+    outcome: str | None
+    message: str | None
