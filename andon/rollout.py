@@ -99,13 +99,16 @@ def advance(rollout: Rollout, outcome: Outcome, now: float, reason: str = "") ->
         return rollout
     if outcome is Outcome.FAIL:
         return _end(rollout, Phase.ROLLED_BACK, now, reason or "a check failed")
-    waited = now - rollout.since
     if outcome is Outcome.INCONCLUSIVE:
-        return _patience(rollout, waited, now, reason)
+        return _patience(rollout, now, reason)
     if rollout.phase is Phase.STARTING:
         return rollout.model_copy(update={"phase": Phase.STEPPING, "step": 0, "since": now})
-    if waited < rollout.steps[rollout.step].seconds:
+    if now - rollout.since < rollout.steps[rollout.step].seconds:
         return rollout
+    return _next_step(rollout, now)
+
+
+def _next_step(rollout: Rollout, now: float) -> Rollout:
     if rollout.step + 1 < len(rollout.steps):
         return rollout.model_copy(update={"step": rollout.step + 1, "since": now})
     return _end(rollout, Phase.PROMOTED, now, "every gate passed")
@@ -116,7 +119,8 @@ def abort(rollout: Rollout, now: float, reason: str) -> Rollout:
     return rollout if rollout.ended else _end(rollout, Phase.ROLLED_BACK, now, reason)
 
 
-def _patience(rollout: Rollout, waited: float, now: float, reason: str) -> Rollout:
+def _patience(rollout: Rollout, now: float, reason: str) -> Rollout:
+    waited = now - rollout.since
     if rollout.phase is Phase.STARTING:
         limit, what = rollout.start_seconds, "not ready"
     else:

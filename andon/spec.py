@@ -1,4 +1,4 @@
-"""The delivery spec: what a model project's `model.yaml` may say, and what it means when it is silent."""
+"""The delivery spec: what a `model.yaml` may say, and what holds where it is silent."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ class DriftMonitor(Frozen):
     alpha: Fraction = 0.01
     effect: Fraction = Field(0.1, description="smallest total variation distance that matters")
     min_rows: int = Field(500, ge=1)
+    window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
     action: Literal["retrain", "notify"] = "retrain"
 
 

@@ -13,6 +13,14 @@ from andon.adapters.ledger.rows import (
 )
 
 __all__ = [
-    "Alert", "Candidate", "Incident", "Ledger", "Release", "Run", "Transition", "VerdictRow",
-    "lock", "open_ledger",
-]  # fmt: skip
+    "Alert",
+    "Candidate",
+    "Incident",
+    "Ledger",
+    "Release",
+    "Run",
+    "Transition",
+    "VerdictRow",
+    "lock",
+    "open_ledger",
+]

@@ -20,9 +20,15 @@ class IncidentBook:
     clock: Callable[[], float]
 
     def raise_alert(
-        self, *, model: str, environment: str, monitor: str, action: str, message: str,
+        self,
+        *,
+        model: str,
+        environment: str,
+        monitor: str,
+        action: str,
+        message: str,
         window: tuple[float, float],
-    ) -> Alert:  # fmt: skip
+    ) -> Alert:
         """Write an alert, on the open incident of its cause or on a new one."""
         now, alert_id = self.clock(), uuid.uuid4().hex
         with self.engine.begin() as tx:
@@ -32,7 +38,7 @@ class IncidentBook:
                     t.incidents.c.environment == environment,
                     t.incidents.c.cause == monitor,
                     t.incidents.c.state.in_(OPEN),
-                )  # fmt: skip
+                )
             ).scalar()
             incident = found or f"{model}-{alert_id[:8]}"
             if found is None:
@@ -44,7 +50,7 @@ class IncidentBook:
                         cause=monitor,
                         state="open",
                         opened_at=now,
-                    )  # fmt: skip
+                    )
                 )
             tx.execute(
                 t.alerts.insert().values(
@@ -58,7 +64,7 @@ class IncidentBook:
                     window_start=window[0],
                     window_end=window[1],
                     at=now,
-                )  # fmt: skip
+                )
             )
             self._tell(tx, incident, f"alert: {message}")
         return self.alert(alert_id)

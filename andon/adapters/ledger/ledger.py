@@ -25,9 +25,14 @@ class Ledger(ReleaseBook, IncidentBook):
     def start_run(self, run_id: str, *, flow: str, model: str, trigger: str) -> None:
         """Note that a run began; a retry of the same run begins again."""
         values = {
-            "flow": flow, "model": model, "trigger": trigger, "started_at": self.clock(),
-            "ended_at": None, "outcome": None, "message": None,
-        }  # fmt: skip
+            "flow": flow,
+            "model": model,
+            "trigger": trigger,
+            "started_at": self.clock(),
+            "ended_at": None,
+            "outcome": None,
+            "message": None,
+        }
         with self.engine.begin() as tx:
             if not tx.execute(t.runs.update().where(t.runs.c.id == run_id).values(values)).rowcount:
                 tx.execute(t.runs.insert().values(id=run_id, **values))
@@ -61,7 +66,7 @@ class Ledger(ReleaseBook, IncidentBook):
                         row_count=rows,
                         columns=columns,
                         at=self.clock(),
-                    )  # fmt: skip
+                    )
                 )
 
     def add_verdicts(

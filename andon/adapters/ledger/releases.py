@@ -20,9 +20,16 @@ class ReleaseBook:
     clock: Callable[[], float]
 
     def open_release(
-        self, rollout: Rollout, *, environment: str, model: str, version: str, kind: str,
-        trigger: str, run_id: str,
-    ) -> Release:  # fmt: skip
+        self,
+        rollout: Rollout,
+        *,
+        environment: str,
+        model: str,
+        version: str,
+        kind: str,
+        trigger: str,
+        run_id: str,
+    ) -> Release:
         """Begin a release: its row and its first transition."""
         with self.engine.begin() as tx:
             seq = tx.execute(
@@ -37,7 +44,7 @@ class ReleaseBook:
                     state=rollout.model_dump(mode="json"),
                     revision=0,
                     started_at=self.clock(),
-                )  # fmt: skip
+                )
             ).inserted_primary_key[0]  # type: ignore[index]
             self._note(tx, seq, rollout)
         return self.release(seq)
@@ -72,7 +79,7 @@ class ReleaseBook:
                 what=what,
                 weights=wanted(rollout).weights,
                 at=self.clock(),
-            )  # fmt: skip
+            )
         )
 
     def release(self, seq: int) -> Release:

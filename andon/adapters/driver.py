@@ -1,0 +1,270 @@
+"""Drives a rollout: makes the world as the state wants it, looks, and asks for the next state."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from andon import checks
+from andon.adapters.ledger import Candidate, Ledger, Release, lock
+from andon.errors import GatewayError, LineError
+from andon.ports import Gateway, Route, Server, ServerSpec, Target, Traffic
+from andon.rollout import Rollout, World, abort, advance, wanted
+from andon.settings import Settings
+from andon.spec import Limits, Step
+from andon.verdict import Outcome, Verdict, gate
+
+TICK = 0.5
+PROBES_A_TICK = 10
+
+
+class ProbeFunction(Protocol):
+    """How requests with known answers are sent; see `GatewayProbe`."""
+
+    def __call__(
+        self, *, environment: str, model: str, version: str, bundle: Path, n: int
+    ) -> checks.Probe: ...
+
+
+Report = Callable[[Release, list[Verdict]], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of a release: where, by which steps, within which limits, and by whom."""
+
+    environment: str
+    steps: tuple[Step, ...]
+    limits: Limits
+    trigger: str
+    run_id: str
+    kind: Literal["release", "rollback"] = "release"
+    inconclusive_seconds: float = 60.0
+
+
+class Driver:
+    """One environment's rollouts. Everything it must remember is in the ledger."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        target: Target,
+        gateway: Gateway,
+        probe: ProbeFunction,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings, self._ledger = settings, ledger
+        self._target, self._gateway, self._probe = target, gateway, probe
+        self._clock, self._sleep = clock, sleep
+
+    def release(
+        self, candidate: Candidate, order: Order, report: Report = lambda release, verdicts: None
+    ) -> tuple[Release, list[Verdict]]:
+        """Bring a candidate through an environment, or resume where a killed run left off.
+
+        Returns the ended release and the last verdicts. A candidate that is champion already is
+        left as it is. A rollback interrupts what is in progress; other kinds wait for it.
+        """
+        environment, model = order.environment, candidate.model
+        if order.kind == "rollback":
+            self._interrupt(environment, model, "a rollback was asked for")
+        with lock(self._ledger, f"release/{environment}/{model}"):
+            champion = self._ledger.champion(environment, model)
+            found = self._ledger.unfinished(environment, model)
+            if found is not None and found.version != candidate.version:
+                self._finish_off(found, f"superseded by version {candidate.version}")
+                found = None
+            if found is None and champion and champion.version == candidate.version:
+                self._apply(environment, model, wanted(champion.rollout))
+                return champion, []
+            if found is None:
+                found = self._open(candidate, champion, order)
+            return self._drive(found, candidate, order.limits, report)
+
+    def _open(self, candidate: Candidate, champion: Release | None, order: Order) -> Release:
+        environment, model = order.environment, candidate.model
+        rollout = Rollout(
+            candidate=self._name(environment, model, candidate.version),
+            champion=champion and self._name(environment, model, champion.version),
+            steps=order.steps,
+            inconclusive_seconds=order.inconclusive_seconds,
+            since=self._clock(),
+        )
+        return self._ledger.open_release(
+            rollout,
+            environment=environment,
+            model=model,
+            version=candidate.version,
+            kind=order.kind,
+            trigger=order.trigger,
+            run_id=order.run_id,
+        )
+
+    def restore(self, environment: str, model: str) -> str:
+        """Make the world match the ledger: after a start, a crash, or somebody's hand."""
+        with lock(self._ledger, f"release/{environment}/{model}"):
+            release = self._ledger.unfinished(environment, model)
+            release = release or self._ledger.champion(environment, model)
+            if release is None:
+                return "nothing released"
+            self._apply(environment, model, wanted(release.rollout))
+            return f"v{release.version}: {release.rollout}"
+
+    def _drive(
+        self, release: Release, candidate: Candidate, limits: Limits, report: Report
+    ) -> tuple[Release, list[Verdict]]:
+        watch = _Watch()
+        verdicts: list[Verdict] = []
+        while True:
+            self._apply(release.environment, release.model, wanted(release.rollout))
+            if release.rollout.ended:
+                report(release, verdicts)
+                return release, verdicts
+            verdicts = self._look(release, candidate, limits, watch)
+            report(release, verdicts)
+            bad = [it for it in verdicts if it.outcome is not Outcome.PASS]
+            reason = "; ".join(f"{it.check}: {it.detail}" for it in bad)
+            state = advance(release.rollout, gate(verdicts), self._clock(), reason)
+            if state != release.rollout:
+                release, watch = self._ledger.save_release(release, state), _Watch()
+                continue
+            self._still_mine(release)
+            self._sleep(TICK)
+
+    def _look(
+        self, release: Release, candidate: Candidate, limits: Limits, watch: _Watch
+    ) -> list[Verdict]:
+        server = self._target.look(self._spec(release.environment, candidate))
+        verdicts = [_readiness(server)]
+        step = release.rollout.current
+        if step is None or server.state != "ready" or step.min_requests == 0:
+            return verdicts
+        try:
+            now = self._gateway.traffic().get(server.name, Traffic())
+            watch.before = watch.before or now
+            missing = step.min_requests - int(now.requests - watch.before.requests)
+            if missing > 0:
+                watch.probe += self._probe(
+                    environment=release.environment,
+                    model=release.model,
+                    version=candidate.version,
+                    bundle=self._bundle(candidate),
+                    n=min(missing, PROBES_A_TICK),
+                )
+                now = self._gateway.traffic().get(server.name, Traffic())
+        except GatewayError as error:
+            return [*verdicts, _unmeasured(error)]
+        http = checks.http(watch.before, now, limits, step.min_requests)
+        return [*verdicts, checks.smoke(watch.probe, 0), *http]
+
+    def _apply(self, environment: str, model: str, world: World) -> None:
+        """Start what must run, wait until what gets traffic is ready, route, stop the rest."""
+        specs = {}
+        for name in world.servers:
+            specs[name] = self._spec_of(environment, model, name)
+            self._target.start(specs[name])
+        if world.stable is None:
+            self._gateway.remove(environment, model)
+        else:
+            urls = {name: self._ready(specs[name]).url for name in world.weights}
+            self._gateway.apply(
+                Route(
+                    environment=environment,
+                    model=model,
+                    backends=urls,
+                    weights=world.weights,
+                    stable=world.stable,
+                    versions={name: specs[name].version for name in world.weights},
+                )
+            )
+        mine = re.compile(re.escape(f"{environment}-{model}-v") + r"\d+")
+        extra = {n for n in self._target.names() if mine.fullmatch(n)} - world.servers
+        if extra and world.stable is not None:
+            self._sleep(self._settings.environments[environment].drain_seconds)
+        for name in sorted(extra):
+            self._target.stop(name)
+
+    def _ready(self, spec: ServerSpec, seconds: float = 60.0) -> Server:
+        """Wait for a server that is to get traffic; it needs an address, not health.
+
+        The supervisor is at a dead one already, and the gateway fails over meanwhile.
+        """
+        end = self._clock() + seconds
+        server = self._target.look(spec)
+        while server.state == "starting" and self._clock() < end:
+            self._sleep(0.1)
+            server = self._target.look(spec)
+        if not server.url:
+            raise LineError(f"{spec.name} is {server.state} and has no address: {server.detail}")
+        return server
+
+    def _finish_off(self, release: Release, reason: str) -> Release:
+        release = self._ledger.save_release(release, abort(release.rollout, self._clock(), reason))
+        self._apply(release.environment, release.model, wanted(release.rollout))
+        return release
+
+    def _interrupt(self, environment: str, model: str, reason: str) -> None:
+        found = self._ledger.unfinished(environment, model)
+        if found is not None:
+            self._ledger.save_release(found, abort(found.rollout, self._clock(), reason))
+
+    def _still_mine(self, release: Release) -> None:
+        if self._ledger.release(release.seq).revision != release.revision:
+            raise LineError(
+                f"release {release.seq} of {release.model} was interrupted: "
+                f"{self._ledger.release(release.seq).rollout.reason}"
+            )
+
+    @staticmethod
+    def _name(environment: str, model: str, version: str) -> str:
+        return f"{environment}-{model}-v{version}"
+
+    def _spec_of(self, environment: str, model: str, name: str) -> ServerSpec:
+        version = name.removeprefix(f"{environment}-{model}-v")
+        candidate = self._ledger.candidate(model, version)
+        if candidate is None:
+            raise LineError(f"the ledger knows no version {version} of {model}")
+        return self._spec(environment, candidate)
+
+    def _spec(self, environment: str, candidate: Candidate) -> ServerSpec:
+        return ServerSpec(
+            environment=environment,
+            model=candidate.model,
+            version=candidate.version,
+            bundle=self._bundle(candidate),
+            digest=candidate.digest,
+        )
+
+    def _bundle(self, candidate: Candidate) -> Path:
+        return self._settings.state / candidate.bundle
+
+
+class _Watch:
+    """What one step has seen so far; lost in a crash, and then measured again."""
+
+    def __init__(self) -> None:
+        self.before: Traffic | None = None
+        self.probe = checks.Probe()
+
+
+def _readiness(server: Server) -> Verdict:
+    outcome = {"ready": Outcome.PASS, "failed": Outcome.FAIL}.get(
+        server.state, Outcome.INCONCLUSIVE
+    )
+    return Verdict(
+        check="ready",
+        outcome=outcome,
+        n=1,
+        detail=f"{server.name} is {server.state} " + server.detail,
+    )
+
+
+def _unmeasured(error: Exception) -> Verdict:
+    return Verdict(check="error rate", outcome=Outcome.INCONCLUSIVE, detail=str(error))
