@@ -1,0 +1,159 @@
+"""Targets and gateways in memory: they pass the same contract suites as the real ones.
+
+Public attributes are for tests: the knobs of what goes wrong, and the record of what was asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import inf
+
+from andon.adapters.traefik_config import check, key
+from andon.errors import GatewayError, TargetError
+from andon.ports import Route, Server, ServerSpec, ServerState, Traffic
+
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, inf)
+
+
+class FakeTarget:
+    """Servers that are ready at the second look.
+
+    Each knob holds what it applies to: names of servers, versions or bundle paths.
+    """
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()  # `start` raises TargetError
+        self.crashing: set[str] = set()  # exits right after its start
+        self.stuck: set[str] = set()  # runs, and is never ready
+        self.impostors: set[str] = set()  # answers with another digest than it should
+        self.dead: set[str] = set()  # was ready once, and does not answer any more
+        self.looks_until_ready = 1
+        self.calls: list[tuple[str, str]] = []  # ("start" or "stop", name of the server)
+        self._running: dict[str, ServerSpec] = {}
+        self._looks: Counter[str] = Counter()
+
+    def start(self, spec: ServerSpec) -> Server:
+        self.calls.append(("start", spec.name))
+        if _applies(self.refused, spec):
+            raise TargetError(f"{spec.name}: cannot be started: the fake refuses it")
+        running = self._running.get(spec.name)
+        if running is None or running.digest != spec.digest:
+            self._running[spec.name] = spec
+            self._looks[spec.name] = 0
+        return self._server(spec)
+
+    def look(self, spec: ServerSpec) -> Server:
+        self._looks[spec.name] += 1
+        return self._server(spec)
+
+    def stop(self, name: str) -> None:
+        self.calls.append(("stop", name))
+        self._running.pop(name, None)
+
+    def names(self) -> set[str]:
+        return set(self._running)
+
+    def _server(self, spec: ServerSpec) -> Server:
+        running = self._running.get(spec.name)
+        if running is None:
+            return Server(name=spec.name, state="absent")
+        state: ServerState = "starting"
+        detail = "not ready yet"
+        if _applies(self.crashing, spec):
+            state, detail = "failed", "exited with status 1 while it started: boom"
+        elif _applies(self.dead, spec):
+            state, detail = "failed", "killed by signal 9"
+        elif _applies(self.impostors, spec) or running.digest != spec.digest:
+            found = "another" if running.digest == spec.digest else running.digest
+            state, detail = "failed", f"digest: expected {spec.digest}, found {found}"
+        elif not _applies(self.stuck, spec) and self._looks[spec.name] > self.looks_until_ready:
+            state, detail = "ready", ""
+        return Server(name=spec.name, state=state, url=f"http://{spec.name}:8000", detail=detail)
+
+
+def _applies(knob: set[str], spec: ServerSpec) -> bool:
+    return not knob.isdisjoint({spec.name, spec.version, str(spec.bundle)})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client of the gateway gets, and from which server."""
+
+    status: int
+    server: str = ""
+
+
+class FakeGateway:
+    """Splits what is given to `send`, exactly by the weights."""
+
+    def __init__(self) -> None:
+        self.down = False  # it neither confirms nor answers
+        self.dead: set[str] = set()  # servers that answer nothing, or only errors
+        self.seconds: dict[str, float] = {}  # how long a server takes; others take 4 ms
+        self.counters: dict[str, Traffic] = {}  # what `traffic` says; `send` counts here too
+        self.applied: list[Route] = []
+        self.removed: list[tuple[str, str]] = []
+        self._routes: dict[str, Route] = {}
+        self._credit: dict[str, Counter[str]] = {}
+
+    def apply(self, route: Route) -> None:
+        check(route)
+        name = key(route.environment, route.model)
+        if self._routes.get(name) != route:
+            self._routes[name] = route
+            self._credit[name] = Counter()
+        self.applied.append(route)
+        self._up(f"route of {name}: not confirmed")
+
+    def route(self, environment: str, model: str) -> Route | None:
+        return self._routes.get(key(environment, model))
+
+    def traffic(self) -> dict[str, Traffic]:
+        self._up("no counters")
+        return dict(self.counters)
+
+    def remove(self, environment: str, model: str) -> None:
+        self.removed.append((environment, model))
+        self._routes.pop(key(environment, model), None)
+        self._up(f"removal of {key(environment, model)}: not confirmed")
+
+    def restart(self) -> None:
+        """Up again: the routes are still there, the counters begin at 0."""
+        self.down = False
+        self.counters.clear()
+
+    def send(self, environment: str, model: str, version: str | None = None) -> Reply:
+        """One request of a client, pinned to a version or not."""
+        self._up("connection refused")
+        route = self.route(environment, model)
+        if route is None:
+            return Reply(404)
+        if version is not None:
+            pinned = [name for name, it in route.versions.items() if it == version]
+            return self._ask(pinned[0]) if pinned else Reply(404)
+        reply = self._ask(self._next(route))
+        return reply if reply.status == 200 or len(route.backends) == 1 else self._ask(route.stable)
+
+    def _next(self, route: Route) -> str:
+        """Smooth weighted round robin: after 100 requests everybody had its weight in requests."""
+        credit = self._credit[key(route.environment, route.model)]
+        credit.update(route.weights)
+        chosen = max(route.weights, key=lambda name: credit[name])
+        credit[chosen] -= 100
+        return chosen
+
+    def _ask(self, server: str) -> Reply:
+        status = 502 if server in self.dead else 200
+        before = self.counters.get(server, Traffic())
+        seconds = self.seconds.get(server, 0.004)
+        self.counters[server] = Traffic(
+            requests=before.requests + 1,
+            errors=before.errors + (status == 502),
+            buckets={b: before.buckets.get(b, 0.0) + (seconds <= b) for b in BOUNDS},
+        )
+        return Reply(status, server if status == 200 else "")
+
+    def _up(self, otherwise: str) -> None:
+        if self.down:
+            raise GatewayError(f"{otherwise}: the gateway does not answer; is the platform up?")
