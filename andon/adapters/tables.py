@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from andon.errors import DataError
+from andon.profile import as_numbers
 from andon.spec import ModelSpec
 from serving.bundle import Column, Kind, Signature
 
@@ -189,18 +190,9 @@ def _column(values: pl.Series, kind: Kind) -> Column:
         return Column(values.name, kind, nullable, seen if len(seen) <= MANY_CATEGORIES else None)
     if kind == "boolean" or values.null_count() == len(values):
         return Column(values.name, kind, nullable)
-    floats = numbers(values)
+    floats = as_numbers(values)
     low, high = float(np.nanmin(floats)), float(np.nanmax(floats))
     return Column(values.name, kind, nullable, None, low, high)
-
-
-def numbers(values: pl.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """A column of any kind but category as float64: dates in days since 1970, null as NaN."""
-    if isinstance(values.dtype, pl.Date):
-        values = values.cast(pl.Int32)
-    elif isinstance(values.dtype, pl.Datetime):
-        values = values.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / 86_400e6
-    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _dtype(column: Column) -> Any:
@@ -209,9 +201,7 @@ def _dtype(column: Column) -> Any:
 
 def _values(values: pl.Series, column: Column) -> np.ndarray[Any, Any]:
     if column.kind != "category":
-        if isinstance(values.dtype, pl.String):
-            raise DataError(f"column {column.name}: found text, expected {column.kind}")
-        return numbers(values)
+        return as_numbers(values)
     texts = values.cast(pl.String).to_numpy().astype(object)
     texts[values.is_null().to_numpy()] = float("nan")
     return texts
@@ -232,7 +222,7 @@ def _json(value: Any) -> Any:
 def _typed(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     try:
         if isinstance(dtype, pl.Date | pl.Datetime):
-            parsed = [datetime.fromisoformat(v) if isinstance(v, str) else v for v in values]
+            parsed = [_utc(v) if isinstance(v, str) else v for v in values]
             return pl.Series(name, parsed, pl.Datetime("us")).cast(dtype)
         if dtype.is_float():
             values = [float(v) if isinstance(v, int) else v for v in values]
@@ -241,6 +231,11 @@ def _typed(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         return pl.Series(name, values, dtype, strict=True)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise DataError(f"column {name}: not {dtype}: {_first_line(error)}") from None
+
+
+def _utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,187 @@
+"""The reference profile: what the training data looked like, in counts that a window can match.
+
+Bins are made once, from the reference. Reference and live windows are counted by the same
+function over the same bins, so that their counts can be compared as they are:
+
+    numbers, dates, booleans   below the range | about 20 quantile bins | above the range | null
+    categories                 each of the 100 most frequent | known but rarer | unseen | null
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from andon.errors import DataError
+from serving.bundle import Column, Kind
+
+Counts = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+BINS = 20
+TOP = 100
+RARE = 1_000
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One column: its bins (`edges`, or `top` and `rare`), and the counts of some rows in them.
+
+    `counts` ends with the nulls. `mean`, `std`, `low` and `high` are of finite numbers only.
+    """
+
+    name: str
+    kind: Kind
+    edges: list[float] = []
+    top: list[str] = []
+    rare: list[str] = []
+    counts: list[int] = []
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def n(self) -> int:
+        """Rows counted, nulls included."""
+        return sum(self.counts)
+
+    @property
+    def nulls(self) -> int:
+        return self.counts[-1]
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The features of `rows` rows, and the scores that a model gave (on rows it never saw)."""
+
+    rows: int
+    features: list[Feature]
+    score: Feature
+
+
+def build(table: pl.DataFrame, columns: list[Column], scores: Numbers) -> Profile:
+    """Make bins from reference rows and count them."""
+    features = [_counted(_bins(c, _of(table, c.name)), _of(table, c.name)) for c in columns]
+    said = pl.Series("score", scores, pl.Float64)
+    score = _counted(_bins(Column("score", "number"), said), said)
+    return Profile(table.height, features, score)
+
+
+def summarize(table: pl.DataFrame, profile: Profile, scores: Numbers) -> Profile:
+    """Count other rows over the bins of `profile`; a column that is missing is all null."""
+    features = [_counted(feature, _of(table, feature.name)) for feature in profile.features]
+    score = _counted(profile.score, pl.Series("score", scores, pl.Float64))
+    return Profile(table.height, features, score)
+
+
+def counts(feature: Feature) -> Counts:
+    """Rows in each bin of a feature."""
+    return np.array(feature.counts, dtype=np.int64)
+
+
+def window_counts(feature: Feature, values: pl.Series) -> Counts:
+    """Rows of `values` in each bin of a feature, aligned with `counts(feature)`."""
+    if feature.kind == "category":
+        return _category_counts(feature, values)
+    floats = as_numbers(values)
+    real = floats[~np.isnan(floats)]
+    bins = np.searchsorted(np.array(feature.edges), real, side="right")
+    found = np.bincount(bins, minlength=len(feature.edges) + 1)
+    return np.append(found, len(floats) - len(real)).astype(np.int64)
+
+
+def labels(feature: Feature) -> list[str]:
+    """A name for each bin of a feature, for people."""
+    if feature.kind == "category":
+        return [*feature.top, "(rarer)", "(unseen)", "(null)"]
+    if not feature.edges:
+        return ["any value", "(null)"]
+    inner = [f"{a:.6g} to {b:.6g}" for a, b in zip(feature.edges, feature.edges[1:], strict=False)]
+    return [f"below {feature.edges[0]:.6g}", *inner, f"above {feature.edges[-1]:.6g}", "(null)"]
+
+
+def as_numbers(values: pl.Series) -> Numbers:
+    """A column of any kind but category as float64: dates in days since 1970, null as NaN."""
+    if isinstance(values.dtype, pl.Date):
+        values = values.cast(pl.Int32)
+    elif isinstance(values.dtype, pl.Datetime):
+        values = values.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / 86_400e6
+    elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(f"column {values.name}: found {values.dtype}, expected numbers or dates")
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def to_json(profile: Profile) -> bytes:
+    """For the bundle's `profile.json`; numbers survive to the last bit."""
+    return msgspec.json.encode(profile)
+
+
+def from_json(raw: bytes) -> Profile:
+    """Raises DataError if it is no profile."""
+    try:
+        return msgspec.json.decode(raw, type=Profile)
+    except msgspec.DecodeError as error:
+        raise DataError(f"profile.json: {error}") from None
+
+
+def _of(table: pl.DataFrame, name: str) -> pl.Series:
+    if name in table.columns:
+        return table[name]
+    return pl.Series(name, [None] * table.height, pl.Null)
+
+
+def _bins(column: Column, values: pl.Series) -> Feature:
+    if column.kind == "category":
+        texts = values.cast(pl.String).drop_nulls().value_counts(name="n")
+        ranked: list[str] = texts.sort(["n", values.name], descending=[True, False])[
+            values.name
+        ].to_list()
+        return Feature(column.name, column.kind, [], ranked[:TOP], ranked[TOP : TOP + RARE])
+    floats = as_numbers(values)
+    real = floats[np.isfinite(floats)]
+    if not len(real):
+        return Feature(column.name, column.kind)
+    return Feature(column.name, column.kind, _edges(real).tolist())
+
+
+def _edges(real: Numbers) -> Numbers:
+    """Edges of bins that are closed on the left; the last edge is just above the highest value."""
+    edges = np.unique(real)
+    heavy = len(edges) <= BINS  # few values: a bin each
+    if not heavy:
+        steps = np.linspace(0, 1, BINS + 1)
+        edges = np.unique(np.quantile(real, steps, method="inverted_cdf"))
+        # A highest value that many rows have (a cap, a "99") gets a bin of its own too.
+        heavy = bool((real == edges[-1]).mean() >= 0.5 / BINS)
+    with np.errstate(over="ignore"):
+        above = min(np.nextafter(edges[-1], np.inf), np.finfo(np.float64).max)
+    return np.append(edges if heavy else edges[:-1], above)
+
+
+def _counted(bins: Feature, values: pl.Series) -> Feature:
+    found = {"counts": window_counts(bins, values).tolist()}
+    if bins.kind == "category":
+        return msgspec.structs.replace(bins, **found)
+    floats = as_numbers(values)
+    return msgspec.structs.replace(bins, **found, **_moments(floats[np.isfinite(floats)]))
+
+
+def _moments(real: Numbers) -> dict[str, Any]:
+    if not len(real):
+        return {"mean": None, "std": None, "low": None, "high": None}
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {"mean": real.mean(), "std": real.std(), "low": real.min(), "high": real.max()}
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
+
+
+def _category_counts(feature: Feature, values: pl.Series) -> Counts:
+    found = np.zeros(len(feature.top) + 3, dtype=np.int64)
+    rarer, unseen, null = len(feature.top), len(feature.top) + 1, len(feature.top) + 2
+    places = {name: i for i, name in enumerate(feature.top)} | dict.fromkeys(feature.rare, rarer)
+    texts = values.cast(pl.String).alias("value")
+    for text, n in texts.value_counts(name="n").iter_rows():
+        found[null if text is None else places.get(text, unseen)] += n
+    return found
