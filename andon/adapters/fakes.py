@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from math import inf
+from threading import Lock
 
 from andon.adapters.traefik_config import check, key
 from andon.errors import GatewayError, TargetError
@@ -96,6 +97,7 @@ class FakeGateway:
         self.removed: list[tuple[str, str]] = []
         self._routes: dict[str, Route] = {}
         self._credit: dict[str, Counter[str]] = {}
+        self._lock = Lock()
 
     def apply(self, route: Route) -> None:
         check(route)
@@ -124,7 +126,11 @@ class FakeGateway:
         self.counters.clear()
 
     def send(self, environment: str, model: str, version: str | None = None) -> Reply:
-        """One request of a client, pinned to a version or not."""
+        """One request of a client, pinned to a version or not; from any thread."""
+        with self._lock:
+            return self._send(environment, model, version)
+
+    def _send(self, environment: str, model: str, version: str | None) -> Reply:
         self._up("connection refused")
         route = self.route(environment, model)
         if route is None:

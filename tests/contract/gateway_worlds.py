@@ -1,0 +1,183 @@
+"""A gateway with clients and servers around it: one in memory, one of real processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+from helpers import TinyServer, free_port_base, wait_until, write_bundle
+
+from andon.adapters.fakes import FakeGateway
+from andon.adapters.traefik import TraefikGateway
+from andon.ports import Gateway, Route
+from andon.settings import Settings
+
+Sent = tuple[int, str]  # HTTP status, name of the server that answered
+
+
+class World(Protocol):
+    gateway: Gateway
+
+    def serve(self, name: str, mode: str = "good") -> str:
+        """Start a server, returns its URL."""
+
+    def harm(self, name: str, how: str) -> None:
+        """Make a server "killed" or "hung"."""
+
+    def send(self, model: str, version: str | None = None, environment: str = "production") -> Sent:
+        """One request of a client."""
+
+    def kill_gateway(self) -> None: ...
+
+    def start_gateway(self) -> None: ...
+
+    def impatient(self) -> Gateway:
+        """The same gateway, but it does not wait long for a confirmation."""
+
+    def forgetful(self) -> Gateway:
+        """The same gateway, as a new process of the line sees it."""
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.gateway = FakeGateway()
+
+    def serve(self, name: str, mode: str = "good") -> str:
+        if mode != "good":
+            self.gateway.dead.add(name)
+        return f"http://{name}:8000"
+
+    def harm(self, name: str, how: str) -> None:
+        self.gateway.dead.add(name)
+
+    def send(self, model: str, version: str | None = None, environment: str = "production") -> Sent:
+        reply = self.gateway.send(environment, model, version)
+        return reply.status, reply.server
+
+    def kill_gateway(self) -> None:
+        self.gateway.down = True
+
+    def start_gateway(self) -> None:
+        self.gateway.restart()
+
+    def impatient(self) -> Gateway:
+        return self.gateway
+
+    def forgetful(self) -> Gateway:
+        return self.gateway
+
+    def close(self) -> None:
+        pass
+
+
+class Traefik:
+    """The real gateway, in a state folder of its own."""
+
+    def __init__(self, project: Path) -> None:
+        self.settings = Settings(project=project, port_base=free_port_base(4))
+        folder = self.settings.state / "run" / "gateway"
+        (folder / "dyn").mkdir(parents=True)
+        self._config = folder / "traefik.yml"
+        self._config.write_text(json.dumps(_static_config(self.settings, folder)))
+        self.start()
+
+    def start(self) -> None:
+        binary = shutil.which("traefik", path=Path(sys.executable).parent) or "traefik"
+        self._process = subprocess.Popen([binary, f"--configFile={self._config}"])
+        wait_until(self._answers, "Traefik answers")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.settings.gateway_admin_url}/ping").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def _static_config(settings: Settings, folder: Path) -> dict[str, object]:
+    return {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "entryPoints": {
+            "web": {"address": f"127.0.0.1:{settings.gateway_port}"},
+            "traefik": {"address": f"127.0.0.1:{settings.gateway_admin_port}"},
+        },
+        "api": {"insecure": True, "dashboard": False},
+        "ping": {"entryPoint": "traefik"},
+        "metrics": {"prometheus": {"entryPoint": "traefik", "addServicesLabels": True}},
+        "providers": {
+            "providersThrottleDuration": "100ms",
+            "file": {"directory": str(folder / "dyn"), "watch": True},
+        },
+        "log": {"level": "INFO", "filePath": str(folder / "traefik.log")},
+    }
+
+
+class TraefikWorld:
+    def __init__(self, traefik: Traefik, folder: Path) -> None:
+        self.traefik = traefik
+        self.gateway = TraefikGateway(traefik.settings)
+        self.watched = traefik.settings.state / "run" / "gateway" / "dyn"
+        self.client = httpx.Client(base_url=traefik.settings.gateway_url, timeout=20.0)
+        self._folder = folder
+        self.servers: dict[str, TinyServer] = {}
+
+    def serve(self, name: str, mode: str = "good") -> str:
+        bundle = write_bundle(self._folder / name, mode=mode, name=name)
+        self.servers[name] = TinyServer(bundle)
+        return self.servers[name].url
+
+    def harm(self, name: str, how: str) -> None:
+        {"killed": self.servers[name].kill, "hung": self.servers[name].hang}[how]()
+
+    def send(self, model: str, version: str | None = None, environment: str = "production") -> Sent:
+        reply = self.ask(f"/{environment}/{model}/predict", version=version, content=b"{}")
+        return reply.status_code, reply.json()["name"] if reply.status_code == 200 else ""
+
+    def ask(self, path: str, version: str | None = None, content: bytes | None = None):
+        headers = {} if version is None else {"X-Andon-Version": version}
+        return self.client.post(path, headers=headers, content=content)
+
+    def kill_gateway(self) -> None:
+        self.traefik.kill()
+
+    def start_gateway(self) -> None:
+        self.traefik.start()
+
+    def impatient(self) -> Gateway:
+        return TraefikGateway(self.traefik.settings, deadline=0.5)
+
+    def forgetful(self) -> Gateway:
+        return TraefikGateway(self.traefik.settings)
+
+    def close(self) -> None:
+        for path in self.watched.glob("*.yml"):
+            environment, _, model = path.stem.partition("--")
+            self.gateway.remove(environment, model)
+        self.client.close()
+        for server in self.servers.values():
+            server.kill()
+
+
+def two_versions(
+    serve: Callable[..., str], model: str, weight: int, mode: str = "good",
+    environment: str = "production",
+) -> Route:  # fmt: skip
+    """v1 is stable; v2 takes `weight` percent, and may be in another mode than good."""
+    v1, v2 = f"{environment}-{model}-v1", f"{environment}-{model}-v2"
+    return Route(
+        environment=environment,
+        model=model,
+        backends={v1: serve(v1), v2: serve(v2, mode=mode)},
+        weights={v1: 100 - weight, v2: weight},
+        stable=v1,
+        versions={v1: "1", v2: "2"},
+    )

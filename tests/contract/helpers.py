@@ -1,0 +1,114 @@
+"""What several contract suites need: waiting, tiny servers, a steady load."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+TINY_SERVER = Path(__file__).parent / "tiny_server.py"
+
+
+def wait_until(happened: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """Poll until it is true; the deadline is for what never happens, not a speed limit."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+def free_port_base(count: int) -> int:
+    """The first of `count` ports in a row that nobody listens on."""
+    for base in range(20_000 + os.getpid() % 20_000, 60_000, count):
+        if all(_is_free(base + i) for i in range(count)):
+            return base
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def write_bundle(folder: Path, **identity: str) -> Path:
+    """A bundle as `tiny_server.py` reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "identity.json").write_text(json.dumps({"mode": "good", **identity}))
+    return folder
+
+
+class TinyServer:
+    """A real HTTP server in a process of its own, that can be killed, hung and brought back."""
+
+    def __init__(self, bundle: Path) -> None:
+        self._bundle = bundle
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """At the same address as before."""
+        command = [sys.executable, TINY_SERVER, "--bundle", self._bundle, "--port", str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+    def hang(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+
+class Load:
+    """A steady load while the block runs; `answers` counts who answered, `failures` the rest."""
+
+    def __init__(self, send: Callable[[], tuple[int, str]], threads: int = 4) -> None:
+        self.answers: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._send = send
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, n: int) -> None:
+        """Until `n` more requests were answered."""
+        goal = self.answers.total() + len(self.failures) + n
+        wait_until(lambda: self.answers.total() + len(self.failures) >= goal, f"{n} answers")
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.002):
+            try:
+                status, server = self._send()
+                failure = "" if status == 200 else f"HTTP {status}"
+            except Exception as error:
+                failure = f"{type(error).__name__}: {error}"
+            with self._lock:
+                if failure:
+                    self.failures.append(failure)
+                else:
+                    self.answers[server] += 1
