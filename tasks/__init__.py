@@ -1,0 +1,1 @@
+"""The stations: what Prefect adds around one piece of work."""

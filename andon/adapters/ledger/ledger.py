@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from andon.adapters.ledger import schema as t
 from andon.adapters.ledger.incidents import IncidentBook
 from andon.adapters.ledger.releases import ReleaseBook
-from andon.adapters.ledger.rows import Candidate, Run, VerdictRow
+from andon.adapters.ledger.rows import Candidate, Release, Run, VerdictRow
+from andon.errors import LineError
 from andon.verdict import Verdict
 
 
@@ -109,6 +110,13 @@ class Ledger(ReleaseBook, IncidentBook):
         """One version's lineage."""
         found = self._candidates(model, t.candidates.c.version == version)
         return found[0] if found else None
+
+    def candidate_of(self, release: Release) -> Candidate:
+        """The version that a release is about; raises LineError if it is not on the ledger."""
+        found = self.candidate(release.model, release.version)
+        if found is None:
+            raise LineError(f"the ledger knows no version {release.version} of {release.model}")
+        return found
 
     def candidates(self, model: str) -> list[Candidate]:
         """All versions, newest first."""

@@ -1,0 +1,127 @@
+"""Fit a pipeline, score it, and check that it learned something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andon.errors import DataError, LineError
+from andon.metrics import METRICS, Task
+from andon.verdict import Outcome, Verdict
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of n rows; `scores` is the positive class' probability or the value.
+
+    `labels` (n,) is None for regression. `scores` (n,) is the highest probability for multiclass.
+    """
+
+    scores: NDArray[np.float64]
+    labels: Array | None
+
+    def of_kind(self, uses: str) -> Array:
+        """The output that a metric uses: `probability`, `value` or `label`."""
+        if uses != "label":
+            return self.scores
+        if self.labels is None:
+            raise LineError("a regression has no labels")
+        return self.labels
+
+
+def classes_of(y: Array, task: Task, positive: str | int | bool | None) -> tuple[list[Any], int]:
+    """The classes in sorted order, and the index of the positive one (-1 unless binary).
+
+    Raises DataError if their number does not fit the task or the positive one is not among them.
+    """
+    if task == "regression":
+        return [], -1
+    classes = sorted(set(y.tolist()))
+    if len(classes) < 2 or (task == "binary" and len(classes) != 2):
+        wanted = "2" if task == "binary" else "at least 2"
+        raise DataError(f"target: found {len(classes)} classes {classes[:5]}, wanted {wanted}")
+    if task == "multiclass":
+        return classes, -1
+    if positive is None:
+        return classes, 1
+    if positive not in classes:
+        raise DataError(f"positive: found {positive!r}, the target has {classes}")
+    return classes, classes.index(positive)
+
+
+def truth(y: Array, metric: str, positive: Any) -> Array:
+    """The target as a metric wants it: 1 and 0 where it uses a probability."""
+    if METRICS[metric].uses == "probability":
+        return np.asarray(y == positive, dtype=float)
+    is_label = METRICS[metric].uses == "label"
+    return y if is_label else np.asarray(y, dtype=float)
+
+
+def fit(pipeline: Any, frame: Any, y: Array) -> Any:
+    """Fit it; whatever the project's code raises becomes an error that names the cause."""
+    if not (hasattr(pipeline, "fit") and hasattr(pipeline, "predict")):
+        raise LineError(
+            f"pipeline.py: pipeline() returned {type(pipeline).__name__}, "
+            "expected a scikit-learn estimator or pipeline"
+        )
+    try:
+        return pipeline.fit(frame, y)
+    except Exception as error:  # the project's own code may raise anything
+        raise LineError(
+            f"the pipeline could not be fitted: {type(error).__name__}: {error}"
+        ) from error
+
+
+def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
+    """Score rows; (n, columns) in, (n,) out."""
+    if task == "regression":
+        return Outputs(np.asarray(model.predict(frame), dtype=float).reshape(-1), None)
+    probabilities = np.asarray(model.predict_proba(frame), dtype=float)
+    labels = np.asarray(model.classes_)[probabilities.argmax(axis=1)]
+    if task == "binary":
+        return Outputs(probabilities[:, positive], labels)
+    return Outputs(probabilities.max(axis=1), labels)
+
+
+def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Verdict]:
+    """Is what the model says finite, and better than a baseline that never looks at the row?
+
+    `y_train` and `y_test` are in the metric's form (see `truth`).
+    """
+    info, n = METRICS[metric], len(y_test)
+    if n == 0:
+        raise DataError("no held-out rows: the data is too small for test_share")
+    finite = bool(np.isfinite(said.scores).all())
+    found = info.of(y_test, said.of_kind(info.uses))
+    dummy = info.of(y_test, _baseline(info.uses, y_train, n))
+    better = found > dummy if info.greater_is_better else found < dummy
+    known = np.isfinite(found) and np.isfinite(dummy)
+    learned = Outcome.PASS if better else Outcome.FAIL
+    return [
+        Verdict(
+            check="finite predictions",
+            outcome=Outcome.PASS if finite else Outcome.FAIL,
+            n=n,
+            detail=f"{int((~np.isfinite(said.scores)).sum())} of {n} are not finite",
+        ),
+        Verdict(
+            check="better than a constant",
+            outcome=learned if known else Outcome.INCONCLUSIVE,
+            value=found if known else None,
+            limit=dummy if known else None,
+            n=n,
+            detail=f"{metric} {found:.4f}, a constant gets {dummy:.4f}",
+        ),
+    ]
+
+
+def _baseline(uses: str, y_train: Array, n: int) -> Array:
+    if uses == "label":
+        values, counts = np.unique(y_train, return_counts=True)
+        return np.full(n, values[counts.argmax()], dtype=y_train.dtype)
+    return np.full(n, float(np.mean(y_train)))

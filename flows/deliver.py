@@ -1,0 +1,39 @@
+"""From a commit and its data to live traffic."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.parameters import Model, Trigger
+from tasks.bundle import build_image, make_bundle
+from tasks.evaluate import evaluate
+from tasks.line import Job, at_work, pull_the_cord
+from tasks.register import record, register
+from tasks.release import roll_out
+from tasks.results import Released, Snapshot
+from tasks.snapshot import take_snapshot
+from tasks.train import train
+from tasks.validate import validate
+
+
+@flow(name="deliver", flow_run_name="deliver {model}")
+def deliver(model: Model, trigger: Trigger = "by hand") -> Released:
+    """Snapshot, validate, train, evaluate, register, bundle, and release a model."""
+    with at_work("deliver", model, trigger) as job:
+        return build_and_release(job, take_snapshot(job))
+
+
+def build_and_release(job: Job, snapshot: Snapshot) -> Released:
+    """The line from a snapshot on; `deliver` and `retrain` share it."""
+    validated = validate(job, snapshot)
+    pull_the_cord("validation", validated.verdicts)
+    trained = train(job, snapshot)
+    pull_the_cord("training", trained.verdicts)
+    evaluated = evaluate(job, snapshot, trained)
+    version = register(job, snapshot, trained, evaluated)
+    bundled = make_bundle(job, trained, version)
+    image = build_image(job, bundled)
+    record(job, snapshot, trained, bundled, image)
+    pull_the_cord("evaluation", evaluated.verdicts)
+    roll_out(job, version, "staging")
+    return roll_out(job, version, "production")

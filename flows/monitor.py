@@ -1,0 +1,21 @@
+"""Watch what is live; a failed monitor raises an alert, and an alert starts `retrain`."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.parameters import Environment, Model, Trigger
+from tasks.line import at_work
+from tasks.monitor import act_on, watch
+from tasks.results import Watched
+
+
+@flow(name="monitor", flow_run_name="monitor {model} in {environment}")
+def monitor(
+    model: Model, environment: Environment = "production", trigger: Trigger = "by hand"
+) -> Watched:
+    """Judge the latest window of live traffic; raise alerts, or close incidents."""
+    with at_work("monitor", model, trigger, queue=False) as job:
+        watched = watch(job, environment)
+        act_on(job, environment, watched)
+        return watched

@@ -1,0 +1,82 @@
+"""Stations: the sealed bundle of a version, and an image of it where a Docker engine answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from prefect import get_run_logger
+
+from andon.adapters.files import key_of, stored
+from tasks.line import Job, Line, line_for, show, station
+from tasks.results import Bundled, Trained
+
+SAMPLES = 20
+
+
+def _read(job: Job, trained: Trained, version: str) -> str:
+    return key_of(job.model, trained.key, version)
+
+
+@station(reads=_read)
+def make_bundle(job: Job, trained: Trained, version: str) -> Bundled:
+    """Write what a prediction server needs, and prove that it answers as the trainer does."""
+    from serving.bundle import verify
+
+    line = line_for(job.model)
+    folder = line.settings.store / "bundles" / job.model / f"v{version}-{trained.key}"
+    stored(folder, lambda into: _write(line, trained, version, into))
+    digest = verify(folder)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    show(job, "bundle", f"# Bundle of v{version}\n\n`{digest}`, {size:,} bytes")
+    return Bundled(
+        version=version, folder=str(folder.relative_to(line.settings.state)), digest=digest
+    )
+
+
+def _write(line: Line, trained: Trained, version: str, into: Path) -> None:
+    import polars as pl
+
+    from andon import training
+    from andon.adapters import tables
+    from serving.bundle import Manifest, read_signature
+    from serving.engine import read_model
+    from serving.writing import write_bundle
+
+    folder, spec = line.settings.state / trained.folder, line.spec
+    facts = json.loads((folder / "facts.json").read_text())
+    signature = read_signature(folder)
+    model = read_model(folder / "model.skops")
+    rows = pl.read_parquet(folder / "held_out.parquet").head(SAMPLES)
+    frame = tables.training_frame(rows, signature.columns)
+    write_bundle(
+        into,
+        manifest=Manifest(
+            model=spec.name,
+            version=version,
+            task=spec.task,
+            target=spec.target,
+            build=trained.key,
+            classes=facts["classes"],
+            positive=facts["positive"],
+        ),
+        signature=signature,
+        pipeline=model,
+        samples_records=tables.records(rows, signature.columns),
+        profile=(folder / "profile.json").read_bytes(),
+        expected=training.outputs(model, frame, spec.task, facts["positive"]).scores,
+    )
+
+
+@station()
+def build_image(job: Job, bundled: Bundled) -> str | None:
+    """Build the container image; none where `image: off` is set or no engine answers."""
+    from andon.adapters import docker_images
+
+    settings = line_for(job.model).settings
+    image = docker_images.build(settings, settings.state / bundled.folder)
+    if isinstance(image, docker_images.NoImage):
+        get_run_logger().info("no image of v%s: %s", bundled.version, image.reason)
+        return None
+    show(job, "image", f"# Image of v{bundled.version}\n\n`{image.tag}`\n\n`{image.id}`")
+    return f"{image.tag}@{image.id}"

@@ -1,0 +1,180 @@
+"""What every station shares: the job, the line's parts, caching by content, and the gate."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import get_run_logger, runtime, task
+from prefect.artifacts import create_markdown_artifact
+
+from andon.adapters import database
+from andon.adapters.driver import Driver
+from andon.adapters.files import load_settings, load_spec
+from andon.adapters.ledger import Ledger, lock, open_ledger
+from andon.adapters.probe import GatewayProbe
+from andon.adapters.process_target import ProcessTarget
+from andon.adapters.traefik import TraefikGateway
+from andon.errors import DataError, GatewayError, LineError, PlatformError
+from andon.settings import Settings
+from andon.spec import Frozen, ModelSpec
+from andon.verdict import Outcome, Verdict, gate
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class GateStopped(LineError):
+    """A gate did not pass: the line stops, on purpose."""
+
+
+class Job(Frozen):
+    """Who asked for what: one flow run on one model."""
+
+    run_id: str
+    flow: str
+    model: str
+    trigger: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """The parts a station works with."""
+
+    settings: Settings
+    spec: ModelSpec
+    ledger: Ledger
+
+    @functools.cached_property
+    def driver(self) -> Driver:
+        """Releases and rollbacks on this line's target and gateway."""
+        return Driver(
+            self.settings,
+            self.ledger,
+            ProcessTarget(self.settings),
+            TraefikGateway(self.settings),
+            GatewayProbe(self.settings),
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _ledger(url: str) -> Ledger:
+    return open_ledger(url)
+
+
+def ledger_of(settings: Settings) -> Ledger:
+    """The ledger, opened once a process."""
+    return _ledger(database.url(settings, "ledger"))
+
+
+def line_for(model: str) -> Line:
+    """The line's parts for a model; raises SpecError if its `model.yaml` is not right."""
+    settings = load_settings()
+    return Line(settings, load_spec(settings.project, model), ledger_of(settings))
+
+
+def _transient(error: object) -> bool:
+    """Whether trying again can help: the world failed, not the input."""
+    import httpx
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(error, DataError | GateStopped):
+        return False
+    return isinstance(
+        error, OperationalError | httpx.HTTPError | GatewayError | PlatformError | OSError
+    )
+
+
+def station(
+    *, reads: Callable[..., str] | None = None, timeout: float = 1800, retries: int = 3
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A Prefect task; `reads` gives the hash of what it reads, which is its cache key.
+
+    With `reads`, a finished station is found again by any later run with the same content.
+    """
+
+    def decorate(work: Callable[P, R]) -> Callable[P, R]:
+        def cache_key(_: Any, parameters: dict[str, Any]) -> str:
+            assert reads is not None  # noqa: S101 - only used with `reads`
+            return f"andon-{work.__name__}-{reads(**parameters)}"
+
+        made: Callable[P, R] = task(
+            name=work.__name__.replace("_", " "),
+            cache_key_fn=cache_key if reads else None,
+            persist_result=bool(reads),
+            result_serializer="json",
+            retries=retries,
+            retry_delay_seconds=2,
+            retry_condition_fn=lambda _task, _run, state: _transient(
+                state.result(raise_on_failure=False)
+            ),
+            timeout_seconds=timeout,
+        )(work)
+        return made
+
+    return decorate
+
+
+@contextmanager
+def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Iterator[Job]:
+    """One flow run on the ledger, from start to end; `queue` waits for others on this model."""
+    settings = load_settings()
+    ledger, log = ledger_of(settings), get_run_logger()
+    run_id = str(runtime.flow_run.get_id() or "")
+    job = Job(run_id=run_id, flow=flow, model=model, trigger=trigger)
+    ledger.start_run(run_id, flow=flow, model=model, trigger=trigger)
+    try:
+        load_spec(settings.project, model)  # every problem of the spec, before any work
+        if queue:
+            busy = f"another delivery of {model} is at work; this run waits for it"
+            with lock(ledger, f"line/{model}", lambda: log.info(busy)):
+                yield job
+        else:
+            yield job
+    except Exception as error:
+        outcome = "stopped" if isinstance(error, GateStopped) else "failed"
+        ledger.end_run(run_id, outcome, f"{error}")
+        raise
+    ledger.end_run(run_id, "completed", "")
+
+
+def keep(job: Job, station_name: str, subject: str, verdicts: Iterable[Verdict]) -> None:
+    """Write verdicts to the ledger."""
+    line_for(job.model).ledger.add_verdicts(
+        verdicts, run_id=job.run_id, model=job.model, station=station_name, subject=subject
+    )
+
+
+def pull_the_cord(station_name: str, verdicts: Iterable[Verdict]) -> None:
+    """The gate: raises GateStopped unless every verdict is a pass."""
+    kept = list(verdicts)
+    outcome = gate(kept)
+    if outcome is Outcome.PASS:
+        return
+    reasons = [f"{it.check}: {it.detail}" for it in kept if it.outcome is outcome]
+    word = "failed" if outcome is Outcome.FAIL else "could not be decided"
+    raise GateStopped(f"{station_name} {word}: " + "; ".join(reasons or ["nothing was measured"]))
+
+
+SIGNS = {Outcome.PASS: "✅ pass", Outcome.FAIL: "❌ fail", Outcome.INCONCLUSIVE: "❔ inconclusive"}
+
+
+def verdict_table(verdicts: Iterable[Verdict]) -> str:
+    """Verdicts as a Markdown table."""
+    rows = ["| check | verdict | value | limit | n | |", "| --- | --- | --- | --- | --- | --- |"]
+    for it in verdicts:
+        value = "" if it.value is None else f"{it.value:.4g}"
+        limit = "" if it.limit is None else f"{it.limit:.4g}"
+        detail = it.detail.replace("|", "\\|").replace("\n", " ")
+        rows.append(f"| {it.check} | {SIGNS[it.outcome]} | {value} | {limit} | {it.n} | {detail} |")
+    return "\n".join(rows)
+
+
+def show(job: Job, what: str, markdown: str) -> None:
+    """Leave a Markdown artifact on the flow run."""
+    create_markdown_artifact(
+        markdown, key=f"{job.model}-{what}", description=f"{what} of {job.model}"
+    )

@@ -1,0 +1,141 @@
+"""Stations: judge the latest window of live traffic, and act on the verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import get_run_logger
+
+from andon import drift as drifting
+from andon.adapters.inference_log import Window, read_window
+from andon.adapters.ledger import Candidate, Release
+from andon.compare import quality
+from andon.errors import LineError
+from andon.metrics import METRICS
+from andon.spec import DriftMonitor, Monitor, QualityMonitor
+from andon.training import truth
+from andon.verdict import Outcome, Verdict, gate
+from tasks.events import send
+from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
+from tasks.results import Watched
+
+
+@station()
+def watch(job: Job, environment: str) -> Watched:
+    """Every monitor of the model on the champion's latest rows."""
+    line = line_for(job.model)
+    champion = line.ledger.champion(environment, job.model)
+    if champion is None:
+        raise LineError(f"{job.model} has no champion in {environment}: nothing to watch")
+    candidate = line.ledger.candidate_of(champion)
+    found: dict[str, tuple[Verdict, ...]] = {}
+    window = Window((), {})
+    for monitor in line.spec.monitors:
+        window = _window(line, environment, champion, monitor)
+        found[monitor.kind] = tuple(_judge(line, candidate, monitor, window))
+        subject = f"v{champion.version} in {environment}"
+        keep(job, f"monitor {monitor.kind}", subject, found[monitor.kind])
+    tables = "\n\n".join(f"## {kind}\n\n{verdict_table(it)}" for kind, it in found.items())
+    show(job, "monitor", f"# {job.model} v{champion.version} in {environment}\n\n{tables}")
+    return Watched(rows=len(window.rows), window=window.span, verdicts=found)
+
+
+def _window(line: Line, environment: str, champion: Release, monitor: Monitor) -> Window:
+    latest = monitor.window_rows if isinstance(monitor, DriftMonitor) else None
+    return read_window(
+        line.settings,
+        environment,
+        line.spec.name,
+        version=champion.version,
+        since=champion.ended_at or 0.0,
+        latest=latest,
+    )
+
+
+def _judge(line: Line, candidate: Candidate, monitor: Monitor, window: Window) -> list[Verdict]:
+    if isinstance(monitor, QualityMonitor):
+        return [_quality(line, candidate, monitor, window)]
+    import polars as pl
+
+    from andon import profile
+    from andon.adapters import tables
+
+    types = {
+        "number": pl.Float64(),
+        "integer": pl.Int64(),
+        "boolean": pl.Boolean(),
+        "category": pl.String(),
+        "date": pl.Datetime("us"),
+    }
+
+    raw = (line.settings.state / candidate.bundle / "profile.json").read_bytes()
+    features = profile.from_json(raw).features
+    schema = {it.name: types[it.kind] for it in features}
+    live = tables.from_records([row["inputs"] for row in window.rows], schema)
+    return drifting.drift(
+        {it.name: profile.counts(it) for it in features},
+        {it.name: profile.window_counts(it, live[it.name]) for it in features},
+        alpha=monitor.alpha,
+        effect=monitor.effect,
+        min_rows=monitor.min_rows,
+    )
+
+
+def _quality(line: Line, candidate: Candidate, monitor: QualityMonitor, window: Window) -> Verdict:
+    import numpy as np
+
+    from serving.bundle import read_manifest
+
+    manifest = read_manifest(line.settings.state / candidate.bundle)
+    positive: Any = manifest.classes[manifest.positive] if manifest.positive >= 0 else None
+    metric = line.spec.metric_name
+    uses = METRICS[metric].uses
+    key = {"probability": "score", "label": "label", "value": "value"}[uses]
+    rows = window.labelled
+    return quality(
+        metric,
+        truth(np.asarray([row["label"] for row in rows]), metric, positive),
+        np.asarray([row["outputs"][key] for row in rows]),
+        expected=candidate.metrics[metric],
+        margin=monitor.margin,
+        min_labels=monitor.min_labels,
+    )
+
+
+@station()
+def act_on(job: Job, environment: str, watched: Watched) -> None:
+    """Alert on failed monitors, once an incident; close an incident that came back clear."""
+    line = line_for(job.model)
+    failed = [it for it in line.spec.monitors if _of(watched, it.kind) is Outcome.FAIL]
+    for incident in line.ledger.open_incidents(job.model, environment):
+        causes = [_of(watched, kind) for kind in incident.cause.split("+")]
+        if failed and incident.state == "retrained":
+            line.ledger.tell(incident.id, "still not clear after the release", "escalated")
+        elif not failed and incident.state != "open" and set(causes) == {Outcome.PASS}:
+            line.ledger.tell(incident.id, f"clear on {watched.rows} rows", "closed")
+            get_run_logger().info("incident %s is closed", incident.id)
+        return  # failures belong to the incident that is open; it retrains once, then people look
+    if failed:
+        _alert(job, line, environment, failed, watched)
+
+
+def _of(watched: Watched, kind: str) -> Outcome:
+    return gate(watched.verdicts.get(kind, ()))
+
+
+def _alert(job: Job, line: Line, environment: str, failed: list[Monitor], watched: Watched) -> None:
+    verdicts = [v for it in failed for v in watched.verdicts[it.kind] if v.outcome is Outcome.FAIL]
+    worst = sorted(verdicts, key=lambda it: it.value or 0.0, reverse=True)[:5]
+    message = "; ".join(f"{it.check}: {it.detail}" for it in worst)
+    alert = line.ledger.raise_alert(
+        model=job.model,
+        environment=environment,
+        monitor="+".join(it.kind for it in failed),
+        action="retrain" if any(it.action == "retrain" for it in failed) else "notify",
+        message=message,
+        window=watched.window,
+    )
+    get_run_logger().warning("alert %s: %s", alert.id, message)
+    if alert.action == "retrain":
+        send(alert)
+        line.ledger.mark_sent(alert.id)

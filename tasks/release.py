@@ -1,0 +1,129 @@
+"""Stations of a release: a candidate goes through an environment, or an older version returns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from andon.adapters.driver import Order
+from andon.adapters.ledger import Candidate, Release
+from andon.errors import LineError
+from andon.rollout import Phase
+from andon.spec import Limits, Step
+from andon.verdict import Verdict
+from tasks.line import GateStopped, Job, Line, keep, line_for, show, station, verdict_table
+from tasks.results import Released
+
+
+@station(timeout=7 * 24 * 3600)
+def roll_out(job: Job, version: str, environment: str) -> Released:
+    """Bring a candidate through an environment by its plan; resumes after a crash."""
+    line = line_for(job.model)
+    plan = line.spec.release
+    if environment == "staging":
+        smoke = Step(weight=100, seconds=0, min_requests=plan.staging.requests)
+        steps: tuple[Step, ...] = (smoke,)
+        limits = plan.staging.limits
+    else:
+        steps, limits = plan.production.steps, plan.limits
+    order = Order(
+        environment=environment,
+        steps=steps,
+        limits=limits,
+        trigger=job.trigger,
+        run_id=job.run_id,
+        inconclusive_seconds=plan.inconclusive_seconds,
+    )
+    return _drive(job, line, version, order)
+
+
+@station(timeout=600)
+def roll_back(job: Job, version: str, environment: str) -> Released:
+    """Bring an earlier version back at once: it only has to be ready, and to be itself."""
+    line = line_for(job.model)
+    at_once = (Step(weight=100, seconds=0, min_requests=0),)
+    order = Order(
+        environment=environment,
+        steps=at_once,
+        limits=Limits(),
+        trigger=job.trigger,
+        run_id=job.run_id,
+        kind="rollback",
+    )
+    return _drive(job, line, version, order)
+
+
+@station()
+def version_before(job: Job, environment: str) -> str:
+    """The version that was champion before the present one; raises LineError if none was."""
+    ledger = line_for(job.model).ledger
+    champion = ledger.champion(environment, job.model)
+    if champion is None:
+        raise LineError(f"{job.model} has no champion in {environment}: nothing to roll back")
+    for release in ledger.releases(job.model, environment):
+        earlier = release.rollout.phase is Phase.PROMOTED and release.seq < champion.seq
+        if earlier and release.version != champion.version:
+            return release.version
+    raise LineError(
+        f"{job.model} v{champion.version} is the first champion in {environment}: "
+        "there is no earlier version to return to"
+    )
+
+
+def _drive(job: Job, line: Line, version: str, order: Order) -> Released:
+    candidate = line.ledger.candidate(job.model, version)
+    if candidate is None:
+        known = ", ".join(it.version for it in line.ledger.candidates(job.model)) or "none"
+        raise LineError(f"the ledger knows no version {version} of {job.model}; known: {known}")
+    report = _Report(job, order, candidate)
+    release, verdicts = line.driver.release(candidate, order, report)
+    subject = f"v{version} in {order.environment}"
+    keep(job, f"release to {order.environment}", subject, verdicts)
+    show(job, f"release-{order.environment}", timeline(line, release, verdicts))
+    if release.rollout.phase is not Phase.PROMOTED:
+        raise GateStopped(
+            f"release of {job.model} v{version} to {order.environment} was rolled back: "
+            f"{release.rollout.reason}"
+        )
+    return Released(
+        environment=order.environment,
+        version=version,
+        outcome=release.rollout.phase.value,
+        reason=release.rollout.reason,
+    )
+
+
+class _Report:
+    """Shows a release as it goes on: a progress bar in the UI, and a line in the log a state."""
+
+    def __init__(self, job: Job, order: Order, candidate: Candidate) -> None:
+        self._steps = max(1, len(order.steps))
+        self._log = get_run_logger()
+        self._last = ""
+        self._bar = create_progress_artifact(
+            progress=0.0,
+            key=f"{job.model}-{order.environment}-progress",
+            description=f"v{candidate.version} in {order.environment}",
+        )
+
+    def __call__(self, release: Release, verdicts: list[Verdict]) -> None:
+        now = f"{release.rollout}"
+        if now == self._last:
+            return
+        self._last = now
+        self._log.info("%s v%s: %s", release.environment, release.version, now)
+        share = 100.0 if release.rollout.ended else 100.0 * release.rollout.step / self._steps
+        update_progress_artifact(self._bar, progress=share)  # type: ignore[arg-type]
+
+
+def timeline(line: Line, release: Release, verdicts: list[Verdict]) -> str:
+    """A release as Markdown: every state with its time, and the last gate's verdicts."""
+    rows = ["| time (UTC) | state | traffic |", "| --- | --- | --- |"]
+    for it in line.ledger.transitions(release.seq):
+        at = datetime.fromtimestamp(it.at, UTC).strftime("%H:%M:%S")
+        split = ", ".join(f"{name.rsplit('-', 1)[-1]}: {w} %" for name, w in it.weights.items())
+        rows.append(f"| {at} | {it.what} | {split or '-'} |")
+    title = f"# {release.model} v{release.version} in {release.environment}: {release.rollout}"
+    return "\n".join([title, "", *rows, "", "## The last gate", "", verdict_table(verdicts)])

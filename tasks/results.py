@@ -1,0 +1,65 @@
+"""What stations hand on: paths (relative to the state folder), hashes and numbers, never data."""
+
+from __future__ import annotations
+
+from andon.spec import Frozen
+from andon.verdict import Verdict
+
+
+class Snapshot(Frozen):
+    """One version of a data set; `kind` says whether it is the project's or made of live rows."""
+
+    hash: str
+    folder: str
+    rows: int
+    columns: dict[str, str]
+    source: str
+
+
+class Validated(Frozen):
+    """The expectations' verdicts."""
+
+    key: str
+    verdicts: tuple[Verdict, ...]
+
+
+class Trained(Frozen):
+    """A fitted model; `key` identifies the build: data, code, parameters and libraries."""
+
+    key: str
+    folder: str
+    metrics: dict[str, float]
+    rows: tuple[int, int]
+    verdicts: tuple[Verdict, ...]
+
+
+class Evaluated(Frozen):
+    """May it replace the champion?"""
+
+    champion: str | None
+    verdicts: tuple[Verdict, ...]
+
+
+class Bundled(Frozen):
+    """A sealed bundle."""
+
+    version: str
+    folder: str
+    digest: str
+
+
+class Released(Frozen):
+    """How a release ended."""
+
+    environment: str
+    version: str
+    outcome: str
+    reason: str
+
+
+class Watched(Frozen):
+    """What a monitor saw."""
+
+    rows: int
+    window: tuple[float, float]
+    verdicts: dict[str, tuple[Verdict, ...]]

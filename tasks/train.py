@@ -1,0 +1,137 @@
+"""Station: fit the project's pipeline, and measure it on rows it never saw."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger
+
+from andon import training
+from andon.adapters import projects
+from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
+from andon.compare import within_limit
+from andon.errors import DataError
+from andon.metrics import METRICS
+from andon.spec import ModelSpec
+from andon.verdict import Verdict
+from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
+from tasks.results import Snapshot, Trained
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops")
+
+
+def _build_key(job: Job, snapshot: Snapshot) -> str:
+    settings = load_settings()
+    spec = load_spec(settings.project, job.model)
+    code = file_hash(settings.project / "models" / job.model / "pipeline.py")
+    learned = (
+        spec.target, spec.task, spec.positive, spec.key, spec.time, spec.drop, spec.test_share,
+        spec.seed, spec.metric_name,
+    )  # fmt: skip
+    environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
+    return key_of(snapshot.hash, code, learned, environment)
+
+
+@station(reads=_build_key)
+def train(job: Job, snapshot: Snapshot) -> Trained:
+    """Split, fit, score, and keep the model with all that evaluation and serving need."""
+    line, key = line_for(job.model), _build_key(job, snapshot)
+    folder = line.settings.store / "builds" / job.model / key
+    _, reused = stored(folder, lambda into: _train(line, snapshot, into))
+    if reused:
+        get_run_logger().info("reused the build %s", key)
+    facts = json.loads((folder / "facts.json").read_text())
+    verdicts = tuple(Verdict.model_validate(it) for it in facts.pop("verdicts"))
+    keep(job, "train", f"build {key}", verdicts)
+    listed = "\n".join(f"| {name} | {value:.4f} |" for name, value in facts["metrics"].items())
+    show(
+        job,
+        "metrics",
+        f"# Build `{key}`\n\n{facts['rows'][0]:,} rows to learn from, {facts['rows'][1]:,} held out"
+        f"\n\n| metric | held out |\n| --- | --- |\n{listed}\n\n{verdict_table(verdicts)}",
+    )
+    return Trained(
+        key=key,
+        folder=str(folder.relative_to(line.settings.state)),
+        metrics=facts["metrics"],
+        rows=tuple(facts["rows"]),
+        verdicts=verdicts,
+    )
+
+
+def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
+    import msgspec
+    import polars as pl
+
+    from andon import profile, splits
+    from andon.adapters import tables
+    from serving.archive import dump
+
+    spec, settings = line.spec, line.settings
+    table = pl.read_parquet(settings.state / snapshot.folder / tables.SNAPSHOT)
+    if spec.time is not None and spec.time not in table.columns:
+        raise DataError(f"time: the data has no column {spec.time!r}")
+    held_out = pl.Series(splits.is_test(tables.keys(table, spec), spec.test_share, spec.seed))
+    learn, test = table.filter(~held_out), table.filter(held_out)
+    signature = tables.signature(learn, spec)
+    columns = signature.columns
+    y = target(learn, spec)
+    classes, positive = training.classes_of(y, spec.task, spec.positive)
+    model = training.fit(
+        projects.load_pipeline(settings.project, spec.name),
+        tables.training_frame(learn, columns),
+        y,
+    )
+    said = training.outputs(model, tables.training_frame(test, columns), spec.task, positive)
+    y_test, named = target(test, spec), classes[positive] if positive >= 0 else None
+    metric = spec.metric_name
+    verdicts = training.checks(
+        metric, training.truth(y, metric, named), training.truth(y_test, metric, named), said
+    )
+    metrics = _metrics(spec, y_test, named, said)
+    if spec.metric.limit is not None:
+        verdicts.append(
+            within_limit(metric, metrics[metric], spec.metric.limit, len(y_test), "absolute limit")
+        )
+    dump(model, folder / "model.skops")
+    test.write_parquet(folder / "held_out.parquet")
+    (folder / "signature.json").write_bytes(msgspec.json.encode(signature))
+    reference = profile.build(learn, columns, said.scores)
+    (folder / "profile.json").write_bytes(profile.to_json(reference))
+    facts = {
+        "metrics": metrics,
+        "rows": [learn.height, test.height],
+        "classes": classes,
+        "positive": positive,
+        "verdicts": [it.model_dump(mode="json") for it in verdicts],
+    }
+    (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+
+
+def target(table: pl.DataFrame, spec: ModelSpec) -> Any:
+    """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
+    column = table[spec.target]
+    if column.null_count():
+        raise DataError(f"target {spec.target}: {column.null_count()} rows have none")
+    return column.cast(float).to_numpy() if spec.task == "regression" else _labels(column)
+
+
+def _labels(column: pl.Series) -> Any:
+    import numpy as np
+
+    return np.asarray(column.to_list())
+
+
+def _metrics(spec: ModelSpec, y: Any, positive: Any, said: training.Outputs) -> dict[str, float]:
+    return {
+        name: info.of(training.truth(y, name, positive), said.of_kind(info.uses))
+        for name, info in METRICS.items()
+        if spec.task in info.tasks
+    }
