@@ -100,7 +100,7 @@ class FakeGateway:
         self._lock = Lock()
 
     def apply(self, route: Route) -> None:
-        check(route)
+        check(route, self._routes.values())
         name = key(route.environment, route.model)
         if self._routes.get(name) != route:
             self._routes[name] = route

@@ -13,11 +13,13 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from andon.adapters.traefik_config import check, dynamic_config, key
 from andon.errors import GatewayError
@@ -48,12 +50,12 @@ class TraefikGateway:
         Raises GatewayError if it does not. The route stays written: a gateway that is down takes
         it when it comes back.
         """
-        check(route)
+        check(route, self._known())
         name = key(route.environment, route.model)
         text = json.dumps(asdict(route), indent=1, sort_keys=True)
         try:
             self._write(self._routes / f"{name}.json", text)
-            self.restore()
+            self.restore(last=name)
         except OSError as error:
             raise GatewayError(f"route of {name}: cannot write it: {error}") from None
         wanted = dynamic_config(route)["http"]
@@ -87,17 +89,23 @@ class TraefikGateway:
             ) from None
         self._confirm(name, lambda found: list(_differences(name, {}, found)))
 
-    def restore(self) -> None:
-        """Write again what was damaged or deleted in the watched folder.
+    def restore(self, last: str = "") -> None:
+        """Write again what was damaged or deleted in the watched folder; `last` is written last.
 
-        Of all models: while one file there is broken, Traefik takes no change to any of them.
+        Of all models: while one file there is broken, Traefik takes no change to any of them, and
+        once it shows the last one it has read the others.
         """
-        for path in sorted(self._routes.glob("*.json")):
-            try:
-                config = dynamic_config(Route(**json.loads(path.read_text(encoding="utf-8"))))
-            except (OSError, ValueError, TypeError):  # damaged or removed just now; see `route`
-                continue
-            self._write(self._dyn / f"{path.stem}.yml", json.dumps(config, indent=1))
+        names = {key(it.environment, it.model): it for it in self._known()}
+        for name in sorted(names, key=lambda it: (it == last, it)):
+            self._write(
+                self._dyn / f"{name}.yml", json.dumps(dynamic_config(names[name]), indent=1)
+            )
+
+    def _known(self) -> Iterator[Route]:
+        for path in self._routes.glob("*.json"):
+            # One that is damaged, or was removed just now: `route` says so, `apply` overwrites it.
+            with suppress(OSError, ValueError, TypeError):
+                yield Route(**json.loads(path.read_text(encoding="utf-8")))
 
     def _write(self, path: Path, text: str) -> None:
         """Atomically and durably, if it is not there already: Traefik never sees half a file."""
@@ -148,12 +156,14 @@ class TraefikGateway:
             ) from None
 
     def _strangers(self) -> list[str]:
-        """Files in the watched folder that are none of ours, the likeliest reason for deafness."""
-        ours = {path.stem for path in self._routes.glob("*.json")}
-        found = sorted(p.name for p in self._dyn.glob("*") if p.stem not in ours)
-        if not found:
-            return []
-        return [f"{self._dyn} also holds {', '.join(found)}: if broken, no change is taken"]
+        """Files of others that are no YAML: Traefik is deaf while one is in the watched folder."""
+        broken = []
+        for path in sorted({*self._dyn.glob("*.yml"), *self._dyn.glob("*.yaml")}):
+            try:
+                yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                broken.append(f"{path} is broken, mend or remove it: no change is taken meanwhile")
+        return broken
 
 
 def _differences(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ the traffic is split             router ─▶ strip ─▶ failover to stable �
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,11 +55,17 @@ def key(environment: str, model: str) -> str:
     return f"{environment}--{model}"
 
 
-def check(route: Route) -> None:
-    """Raises GatewayError with everything that is wrong with the route."""
-    problems = list(_problems(route))
+def check(route: Route, others: Iterable[Route] = ()) -> None:
+    """Raises GatewayError with everything that is wrong with the route, alone and among others."""
+    name = key(route.environment, route.model)
+    problems = [*_problems(route)]
+    for other in others:
+        owner = key(other.environment, other.model)
+        for shared in sorted(set(route.backends) & set(other.backends)):
+            if owner != name:
+                problems.append(f"backend {shared!r} belongs to {owner} already")
     if problems:
-        raise GatewayError(f"route of {key(route.environment, route.model)}: {'; '.join(problems)}")
+        raise GatewayError(f"route of {name}: {'; '.join(problems)}")
 
 
 def _problems(route: Route) -> Iterator[str]:

@@ -199,3 +199,13 @@ def test_a_route_that_makes_no_sense_is_refused_before_anything_changes(world, c
         world.gateway.apply(replace(route, **change))
     assert world.gateway.route("production", "churn") == route
     assert world.send("churn") == (200, V1)
+
+
+def test_two_routes_cannot_have_a_server_of_one_name(world):
+    """`a-b` serving `c` and `a` serving `b-c` would name theirs alike, and take each other's."""
+    url = world.serve("a-b-c-v1")
+    world.gateway.apply(Route("a-b", "c", {"a-b-c-v1": url}, {"a-b-c-v1": 100}, "a-b-c-v1"))
+    with pytest.raises(GatewayError, match="a--b-c: backend 'a-b-c-v1' belongs to a-b--c already"):
+        world.gateway.apply(Route("a", "b-c", {"a-b-c-v1": url}, {"a-b-c-v1": 100}, "a-b-c-v1"))
+    assert world.send("b-c", environment="a")[0] == 404
+    assert world.send("c", environment="a-b") == (200, "a-b-c-v1")
