@@ -1,0 +1,155 @@
+"""The `andon` command: what one does all day. Each run starts the same flow run as the UI's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from andon.adapters.files import load_settings, model_names
+from andon.errors import LineError
+
+app = typer.Typer(
+    help="A delivery line for machine-learning models: a commit goes in, live traffic comes out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+Model = Annotated[str, typer.Argument(help="A model project: a folder under models/.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Start the run and do not wait for it.")]
+In = Annotated[str, typer.Option("--environment", "-e", help="An environment of andon.yaml.")]
+
+
+@app.command()
+def up() -> None:
+    """Start the local platform, or mend what is down, and apply prefect.yaml."""
+    from deployments.start import start
+
+    start(load_settings(), out)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything, prediction servers too. The state stays; `andon up` brings it back."""
+    from deployments.platform.up import down as stop
+
+    stop(load_settings(), lambda what, _: out.print(f"[dim]{what}[/dim]"))
+
+
+@app.command()
+def deliver(model: Model, detach: Detach = False) -> None:
+    """Bring a model from its data to live traffic."""
+    _run("deliver", {"model": model}, detach)
+
+
+@app.command()
+def release(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="A registered version.")],
+    environment: In = "production",
+    detach: Detach = False,
+) -> None:
+    """Bring a registered version through an environment's release plan."""
+    _run("release", {"model": model, "version": version, "environment": environment}, detach)
+
+
+@app.command()
+def monitor(model: Model, environment: In = "production", detach: Detach = False) -> None:
+    """Judge the latest live traffic; raises alerts, or closes incidents."""
+    _run("monitor", {"model": model, "environment": environment}, detach)
+
+
+@app.command()
+def retrain(model: Model, detach: Detach = False) -> None:
+    """Build a challenger on labelled live rows and deliver it."""
+    _run("retrain", {"model": model}, detach)
+
+
+@app.command()
+def rollback(
+    model: Model,
+    to: Annotated[str, typer.Option(help="A version; default: the one before.")] = "",
+    environment: In = "production",
+    detach: Detach = False,
+) -> None:
+    """Return to an earlier version at once."""
+    _run("rollback", {"model": model, "version": to, "environment": environment}, detach)
+
+
+@app.command()
+def status() -> None:
+    """Show what serves where: slots, versions, weights, health, and the last verdict."""
+    from deployments.show import incidents, places, platform
+
+    settings = load_settings()
+    platform(settings, out)
+    places(out)
+    incidents(out)
+
+
+@app.command()
+def history(
+    model: Model,
+    environment: In = "production",
+    at: Annotated[str, typer.Option(help="A time (ISO 8601; UTC if it has no zone).")] = "",
+) -> None:
+    """Show what served when, and why: every release with its lineage and verdicts."""
+    from deployments.show import releases, served_at
+
+    if model not in model_names(load_settings().project):
+        known = ", ".join(model_names(load_settings().project))
+        raise LineError(f"no model project {model!r} under models/; there are: {known}")
+    if at:
+        served_at(out, model, environment, _time(at))
+    else:
+        releases(out, model)
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole line once, on real input, and check that all of it happened."""
+    from deployments.demo import run
+
+    raise typer.Exit(run(load_settings(), out))
+
+
+def _time(text: str) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise LineError(f"--at: found {text!r}, expected a time like 2026-11-23T10:00") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _run(flow: str, parameters: dict[str, Any], detach: bool) -> None:
+    from deployments.progress import follow
+    from deployments.runs import Runs
+
+    settings = load_settings()
+    known = model_names(settings.project)
+    if parameters["model"] not in known:
+        raise LineError(
+            f"no model project {parameters['model']!r} under models/; there are: {', '.join(known)}"
+        )
+    runs = Runs(settings)
+    trigger = f"{os.environ.get('USER') or 'somebody'}, andon {flow}"
+    run_id = runs.start(flow, {**parameters, "trigger": trigger})
+    out.print(f"{flow} {parameters['model']}: {runs.link(run_id)}")
+    if not detach and not follow(runs, run_id, out):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Errors for people are one message and exit status 1, never a traceback."""
+    try:
+        app()
+    except LineError as error:
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]error[/bold red] {error}", markup=True
+        )
+        sys.exit(1)

@@ -1,0 +1,50 @@
+"""From nothing to a platform that can deliver."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from andon.adapters import database
+from andon.adapters.ledger import open_ledger
+from andon.settings import Settings
+from deployments.apply import apply
+from deployments.platform.up import up
+
+
+def start(settings: Settings, out: Console) -> None:
+    """Start the platform, migrate the ledger, apply `prefect.yaml`, restore what served."""
+    with out.status("starting the platform") as spinner:
+
+        def report(what: str, _: float | None) -> None:
+            spinner.update(what)
+            out.print(f"[dim]  {what}[/dim]")
+
+        up(settings, report)
+        open_ledger(database.url(settings, "ledger")).engine.dispose()
+        spinner.update("applying prefect.yaml")
+        if apply(settings):
+            out.print("[dim]  applied prefect.yaml[/dim]")
+        _restore(settings, out)
+    out.print(f"Prefect  http://127.0.0.1:{settings.prefect_port}")
+    out.print(f"MLflow   {settings.mlflow_url}")
+    out.print(f"gateway  {settings.gateway_url}/<environment>/<model>/predict")
+
+
+def _restore(settings: Settings, out: Console) -> None:
+    """What served before serves again, on the ports and with the weights of the ledger."""
+    from andon.adapters.driver import Driver
+    from andon.adapters.probe import GatewayProbe
+    from andon.adapters.process_target import ProcessTarget
+    from andon.adapters.traefik import TraefikGateway
+    from andon.errors import LineError
+
+    ledger = open_ledger(database.url(settings, "ledger"))
+    target, gateway = ProcessTarget(settings), TraefikGateway(settings)
+    driver = Driver(settings, ledger, target, gateway, GatewayProbe(settings))
+    for environment, model in ledger.places():
+        if environment not in settings.environments:
+            continue
+        try:
+            driver.restore(environment, model)
+        except LineError as error:
+            out.print(f"[red]  {environment}/{model} could not be restored: {error}[/red]")
