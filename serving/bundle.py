@@ -6,6 +6,8 @@
     samples.json     requests with their expected answers
     profile.json     the reference profile for monitoring
     checksums.json   SHA-256 of each file above; its own SHA-256 is the bundle's digest
+
+docs/bundle.md has the details.
 """
 
 from __future__ import annotations

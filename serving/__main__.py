@@ -1,0 +1,182 @@
+"""`python -m serving`: one bundle, one process, one port."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.engine import Engine
+
+BAD_BUNDLE = 3
+BAD_ADDRESS = 4
+# Longer than any gateway keeps an idle connection, so that none is closed under a request.
+KEEP_ALIVE_SECONDS = 120
+GRACE_SECONDS = 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+EPILOG = """\
+paths:
+  POST /predict   {"records": [{column: value, ...}, ...]}; X-Andon-Probe: 1 marks a probe
+  POST /feedback  {"labels": [{"id": prediction id, "label": what was true}, ...]}
+  GET  /          the model, its version and its columns
+  GET  /healthz   200; the port opens only when the bundle answers its own samples right
+  GET  /metrics   Prometheus text
+
+exit status: 0 after SIGTERM or SIGINT, 2 wrong usage, 3 the bundle may not serve, 4 the address
+cannot be used
+"""
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name (letters, digits, . _ -)")
+    return text
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    it = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Serve one model bundle over HTTP.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    it.add_argument("--bundle", type=Path, required=True, help="folder of a sealed bundle")
+    it.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    it.add_argument("--port", type=int, default=8000, help="0 takes a free one (%(default)s)")
+    it.add_argument("--environment", type=_name, default="local", help="its name (%(default)s)")
+    it.add_argument(
+        "--log-dir", type=Path, help="inference log: ENVIRONMENT/MODEL/VERSION/*.jsonl in it"
+    )
+    it.add_argument("--feedback-dir", type=Path, help="labels: ENVIRONMENT/MODEL/*.jsonl in it")
+    it.add_argument(
+        "--max-body", type=_positive, default=2**20, help="bytes of a request (%(default)s)"
+    )
+    it.add_argument(
+        "--max-rows", type=_positive, default=1_000, help="records of a request (%(default)s)"
+    )
+    return it
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status."""
+    options = parser().parse_args(arguments)
+    prepare()
+    from serving.bundle import BundleError
+    from serving.engine import load
+
+    listener = socket.socket()
+    try:
+        # Taken now, so that a taken port is told before a model is loaded; opened when it is.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((options.host, options.port))
+    except OSError as error:
+        return _no_address(options, error)
+    try:
+        engine = load(options.bundle)
+        for part in (engine.manifest.model, engine.manifest.version):
+            if not _NAME.fullmatch(part):
+                raise BundleError(f"manifest.json: {part!r} is not a name (letters, digits, . _ -)")
+    except (BundleError, OSError) as error:
+        return _fail(BAD_BUNDLE, str(error))
+    try:
+        listener.listen(2048)
+    except OSError as error:
+        return _no_address(options, error)
+    _serve(options, engine, listener)
+    return 0
+
+
+def _serve(options: argparse.Namespace, engine: Engine, listener: socket.socket) -> None:
+    import uvicorn
+
+    from serving.app import App, Limits
+    from serving.log import Log
+
+    manifest = engine.manifest
+    own = Path(options.environment) / manifest.model
+    app = App(
+        engine,
+        environment=options.environment,
+        log=Log(options.log_dir / own / manifest.version) if options.log_dir else None,
+        feedback=Log(options.feedback_dir / own) if options.feedback_dir else None,
+        limits=Limits(body=options.max_body, rows=options.max_rows),
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn ends a graceful exit by raising the signal once more for whoever was there before it:
+    # for us, so that the exit status is 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    host, port = listener.getsockname()[:2]
+    print(
+        f"andon serving: {manifest.model} v{manifest.version} on http://{host}:{port}", flush=True
+    )
+    try:
+        server.run(sockets=[listener])
+    finally:
+        app.close()
+
+
+class NoPandas:
+    """An import hook that has no pandas.
+
+    scikit-learn imports pandas wherever it is installed. Images have none, and a bundle has to
+    answer the same wherever it is served. (`sys.modules["pandas"] = None` will not do:
+    scikit-learn looks there for the module's classes.)
+    """
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuse pandas; leave everything else to the other finders."""
+        if name == "pandas":
+            raise ModuleNotFoundError("the prediction server has no pandas", name=name)
+
+
+def prepare() -> None:
+    """Set this process up for serving; has to come before anything imports NumPy."""
+    # Requests are computed one at a time: a pool of OpenMP threads would only fight with the
+    # neighbours for cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.meta_path.insert(0, NoPandas())
+
+
+def _no_address(options: argparse.Namespace, error: OSError) -> int:
+    reason = error.strerror or error
+    return _fail(BAD_ADDRESS, f"cannot listen on {options.host}:{options.port}: {reason}")
+
+
+def _fail(status: int, message: str) -> int:
+    print("andon serving: " + " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
