@@ -249,11 +249,15 @@ def _exclusive(lock: Path, end: float) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars, no warnings: errors come back as exceptions."""
-    logger = logging.getLogger("dvc")
-    before = logger.level
+    """No progress bars, spinners or warnings: errors come back as exceptions."""
+    from dvc.ui import ui
+
+    logger, console = logging.getLogger("dvc"), ui.error_console
+    level, quiet = logger.level, console.quiet
     logger.setLevel(logging.CRITICAL + 1)
+    console.quiet = True
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
+        console.quiet = quiet
