@@ -1,0 +1,1 @@
+"""The local platform: databases, Prefect, MLflow and the gateway, under one supervisor."""
