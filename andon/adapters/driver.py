@@ -18,8 +18,8 @@ from andon.settings import Settings
 from andon.spec import Limits, Step
 from andon.verdict import Outcome, Verdict, gate
 
-TICK = 0.5
-PROBES_A_TICK = 10
+TICK = 0.25
+PROBES_A_TICK = 20
 
 
 class ProbeFunction(Protocol):
@@ -90,10 +90,11 @@ class Driver:
 
     def _open(self, candidate: Candidate, champion: Release | None, order: Order) -> Release:
         environment, model = order.environment, candidate.model
+        # Without a champion there is nothing to share traffic with: one step, the last.
         rollout = Rollout(
             candidate=self._name(environment, model, candidate.version),
             champion=champion and self._name(environment, model, champion.version),
-            steps=order.steps,
+            steps=order.steps if champion else order.steps[-1:],
             inconclusive_seconds=order.inconclusive_seconds,
             since=self._clock(),
         )

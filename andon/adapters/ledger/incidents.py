@@ -76,6 +76,10 @@ class IncidentBook:
             raise KeyError(alert_id)
         return found[0]
 
+    def alerts(self, model: str) -> list[Alert]:
+        """Every alert of a model, oldest first."""
+        return self._alerts(t.alerts.c.model == model)
+
     def unhandled_alerts(self) -> list[Alert]:
         """Alerts that ask for a retraining no run has taken up; oldest first."""
         return self._alerts(t.alerts.c.handled_by.is_(None), t.alerts.c.action == "retrain")
