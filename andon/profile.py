@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from andon.errors import DataError
 from serving.bundle import Column, Kind
+from serving.frame import microseconds_to_days
 
 Counts = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -105,10 +106,13 @@ def labels(feature: Feature) -> list[str]:
 
 def as_numbers(values: pl.Series) -> Numbers:
     """A column of any kind but category as float64: dates in days since 1970, null as NaN."""
+    if isinstance(values.dtype, pl.Datetime):
+        since_epoch = values.cast(pl.Datetime("us")).cast(pl.Int64)
+        # Not divided by Polars, which multiplies with the reciprocal: off by one bit from serving.
+        days = microseconds_to_days(since_epoch.fill_null(0).to_numpy())
+        return np.where(since_epoch.is_null().to_numpy(), np.nan, days)
     if isinstance(values.dtype, pl.Date):
         values = values.cast(pl.Int32)
-    elif isinstance(values.dtype, pl.Datetime):
-        values = values.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / 86_400e6
     elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise DataError(f"column {values.name}: found {values.dtype}, expected numbers or dates")
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
