@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -72,8 +73,14 @@ def make_targets() -> set[str]:
 
 def recipe(target: str) -> list[list[str]]:
     """What make would run for a target, without its prerequisites' work."""
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     said = subprocess.run(
-        ["make", "-n", "-o", "setup", target], cwd=ROOT, check=True, capture_output=True, text=True
+        ["make", "-n", "-o", "setup", target],
+        cwd=ROOT,
+        env=outside,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return [shlex.split(line) for line in said.stdout.splitlines()]
 
