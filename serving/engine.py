@@ -22,24 +22,38 @@ from serving.bundle import (
 from serving.frame import to_input
 
 # Types beyond skops's own list (scikit-learn's estimators, NumPy's and SciPy's ufuncs) that a
-# model.skops may hold: data, and functions of scikit-learn that do no more than look at arrays.
-# skops leaves the trees out because crafted node numbers can crash a process; a bundle's checksums
-# and samples stand between us and that. A partial is as harmless as the function in it, which has
-# to be on a list too.
+# model.skops may hold: data, and functions that do no more than look at arrays. skops leaves the
+# trees out because crafted node numbers can crash a process; a bundle's checksums and samples stand
+# between us and that. A partial or a scorer is as harmless as the function in it, which has to be
+# on a list too.
 TRUSTED = (
+    "builtins.object",
     "functools.partial",
     "numpy.dtype",
+    "numpy.number",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.feature_selection._univariate_selection.f_classif",
     "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.metrics._classification.balanced_accuracy_score",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._scorer._CurveScorer",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.metrics._scorer._Scorer",
+    "sklearn.model_selection._split.KFold",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.model_selection._split.TimeSeriesSplit",
+    "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
     "sklearn.utils.validation.check_array",
 )
 TOLERANCE = 1e-9  # other processors round the last bits another way

@@ -52,8 +52,10 @@ def date_to_days(raw: str | date) -> float:
 
 
 def days_to_date(days: float) -> str:
-    """The ISO text of `days`; date_to_days(days_to_date(x)) is x, to the microsecond."""
-    moment = _EPOCH + round(days * DAY_MICROSECONDS) * _MICROSECOND
+    """The ISO text of `days`, which leads back to the same number (from 1700 to 2250)."""
+    whole = math.floor(days)  # apart, or the product loses the microsecond
+    microseconds = whole * DAY_MICROSECONDS + round((days - whole) * DAY_MICROSECONDS)
+    moment = _EPOCH + microseconds * _MICROSECOND
     if moment.time() == _EPOCH.time():
         return moment.date().isoformat()
     return moment.replace(tzinfo=None).isoformat()

@@ -106,7 +106,8 @@ def write_bundle(
     """Write a bundle into `folder` and return its digest; the same inputs give the same digest.
 
     `expected` are the scores that `pipeline` itself gives for the samples' rows of the training
-    frame: probabilities (rows by classes; binary: the positive's alone will do), or values.
+    frame: values, or probabilities, a row of them or one each (the positive's; multiclass: the
+    highest).
     Raises BundleError if the reloaded bundle answers otherwise, takes the samples otherwise, or
     holds types that are not trusted.
     """
@@ -140,8 +141,10 @@ def _checked(signature: Signature, records: list[dict[str, Any]]) -> list[dict[s
 
 def _equal(engine: Engine, scores: Scores, expected: Scores) -> None:
     classes = len(engine.manifest.classes)
-    if engine.manifest.task == "binary" and expected.ndim == 1:
-        scores = scores[:, engine.manifest.positive]
+    task = engine.manifest.task
+    if task != "regression" and expected.ndim == 1:
+        binary = task == "binary"
+        scores = scores[:, engine.manifest.positive] if binary else scores.max(axis=1)
     if scores.shape != expected.shape:
         raise BundleError(
             f"expected scores have shape {expected.shape}, the bundle's {scores.shape}"
