@@ -55,6 +55,10 @@ class FakeTarget:
     def names(self) -> set[str]:
         return set(self._running)
 
+    def kill(self, name: str) -> None:
+        """It dies, and is brought back by whoever supervises it."""
+        self._looks[name] = 0
+
     def _server(self, spec: ServerSpec) -> Server:
         running = self._running.get(spec.name)
         if running is None:

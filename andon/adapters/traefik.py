@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
+from andon.adapters.loopback import ask
 from andon.adapters.traefik_config import check, dynamic_config, key
 from andon.errors import GatewayError
 from andon.ports import Route, Traffic
@@ -75,7 +76,7 @@ class TraefikGateway:
 
     def traffic(self) -> dict[str, Traffic]:
         """Counters by server since Traefik started; they begin at 0 when it is restarted."""
-        return _traffic(self._get("/metrics").text)
+        return _traffic(self._get("/metrics"))
 
     def remove(self, environment: str, model: str) -> None:
         """Forget the model, and wait until Traefik has."""
@@ -133,8 +134,8 @@ class TraefikGateway:
         end = time.monotonic() + self._deadline
         while True:
             try:
-                problems = differences(self._get("/api/rawdata").json())
-            except (GatewayError, ValueError) as error:
+                problems = differences(self._get("/api/rawdata"))
+            except GatewayError as error:
                 problems = [str(error)]
             if not problems:
                 return
@@ -145,15 +146,17 @@ class TraefikGateway:
                 )
             time.sleep(POLL)
 
-    def _get(self, path: str) -> httpx.Response:
+    def _get(self, path: str) -> Any:
         try:
-            with httpx.Client(trust_env=False, timeout=5.0) as client:
-                return client.get(self._admin + path).raise_for_status()
-        except httpx.HTTPError as error:
+            status, content = ask("GET", self._admin + path, seconds=5.0)
+        except OSError as error:
             raise GatewayError(
                 f"the gateway does not answer at {self._admin}{path} ({error}); "
                 "is the platform up? `andon status` shows it, `andon up` starts it"
             ) from None
+        if status != HTTPStatus.OK:
+            raise GatewayError(f"the gateway answers {status} at {self._admin}{path}: {content}")
+        return content
 
     def _strangers(self) -> list[str]:
         """Files of others that are no YAML: Traefik is deaf while one is in the watched folder."""

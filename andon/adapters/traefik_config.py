@@ -21,15 +21,15 @@ PIN_HEADER = "X-Andon-Version"
 # Failover allocates a buffer of its limit for every request and answers 413 above it. So bodies
 # are sorted by the digits of their length: many small buffers, few large ones, and what is larger,
 # or does not say how large it is, skips the experiment and goes to the stable backend.
-BODY_DIGITS = {"small": (0, 5), "large": (6, 7)}
+BODY_DIGITS = {"small": (0, 5), "large": (6, 6)}
 
 # The stable backend is the last resort: better a late answer than none. Another backend has
 # somebody to stand in for it, so a client need not wait for one that hangs.
 PATIENT = {"dialTimeout": "1s", "responseHeaderTimeout": "60s"}
 IMPATIENT = {"dialTimeout": "300ms", "responseHeaderTimeout": "2s"}
-# Shorter than a prediction server's own keep-alive (5 s): whoever closes an idle connection first
+# Far shorter than a prediction server's own keep-alive (120 s): whoever closes an idle connection
 # must be the gateway, else a request can be lost on one that was just closed.
-IDLE = "3s"
+IDLE = "30s"
 
 # A stable backend that is being restarted refuses connections: requests wait for it, about 4 s in
 # all. Traefik repeats only what never reached the server, so nothing is predicted twice.

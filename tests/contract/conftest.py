@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
+import gateway_worlds
+import psycopg
 import pytest
-from gateway_worlds import FakeWorld, Traefik, TraefikWorld, World
+import support
+import target_worlds
+from gateway_worlds import Traefik, TraefikWorld
+
+from andon.adapters import database
+from andon.adapters.supervisor import Supervisor
+from andon.settings import Settings
+from deployments.platform import postgres
 
 
 @pytest.fixture(scope="session")
-def traefik(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traefik]:
-    running = Traefik(tmp_path_factory.mktemp("traefik"))
-    yield running
-    running.kill()
+def traefik() -> Iterator[Traefik]:
+    with support.scratch_folder() as folder:
+        running = Traefik(folder)
+        yield running
+        running.kill()
 
 
 @pytest.fixture
@@ -23,5 +34,47 @@ def traefik_world(traefik, tmp_path) -> Iterator[TraefikWorld]:
 
 
 @pytest.fixture(params=["fake", "traefik"])
-def world(request) -> World:
-    return FakeWorld() if request.param == "fake" else request.getfixturevalue("traefik_world")
+def world(request) -> gateway_worlds.World:
+    if request.param == "fake":
+        return gateway_worlds.FakeWorld()
+    return request.getfixturevalue("traefik_world")
+
+
+@pytest.fixture(scope="session")
+def supervised() -> Iterator[Settings]:
+    """A state folder with nothing but a supervisord."""
+    with support.scratch_folder() as folder:
+        settings = Settings(project=folder, port_base=support.free_port_block())
+        with support.supervised(settings):
+            yield settings
+
+
+@pytest.fixture(params=["fake", "process"])
+def target_world(request, tmp_path) -> Iterator[target_worlds.World]:
+    if request.param == "fake":
+        world = target_worlds.FakeWorld(tmp_path)
+    else:
+        world = target_worlds.ProcessWorld(request.getfixturevalue("supervised"), tmp_path)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql(supervised) -> Settings:
+    """The embedded PostgreSQL, as the platform runs it."""
+    postgres.prepare(supervised)
+    program, supervisor = postgres.program(supervised), Supervisor(supervised)
+    supervisor.add(program)
+    supervisor.start(program.name)
+    support.wait_until(lambda: database.problem(supervised) is None, 60, "PostgreSQL answers")
+    return supervised
+
+
+@pytest.fixture
+def postgresql_url(postgresql) -> str:
+    """SQLAlchemy URL of an empty database."""
+    name = f"test_{uuid4().hex}"
+    maintenance = database.url(postgresql, "postgres", driver="")
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return database.url(postgresql, name)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import httpx
-from helpers import TinyServer, free_port_base, wait_until, write_bundle
+from helpers import TinyServer, write_bundle
+from support import free_port_block, wait_until
 
 from andon.adapters.fakes import FakeGateway
+from andon.adapters.loopback import ask
 from andon.adapters.traefik import TraefikGateway
 from andon.ports import Gateway, Route
 from andon.settings import Settings
+from deployments.platform import gateway as platform_gateway
+from deployments.platform import layout, programs
 
 Sent = tuple[int, str]  # HTTP status, name of the server that answered
 
@@ -80,45 +81,27 @@ class Traefik:
     """The real gateway, in a state folder of its own."""
 
     def __init__(self, project: Path) -> None:
-        self.settings = Settings(project=project, port_base=free_port_base(4))
-        folder = self.settings.state / "run" / "gateway"
-        (folder / "dyn").mkdir(parents=True)
-        self._config = folder / "traefik.yml"
-        self._config.write_text(json.dumps(_static_config(self.settings, folder)))
+        self.settings = Settings(project=project, port_base=free_port_block())
+        layout.make(self.settings)
+        platform_gateway.write(self.settings)
         self.start()
 
     def start(self) -> None:
-        binary = shutil.which("traefik", path=Path(sys.executable).parent) or "traefik"
-        self._process = subprocess.Popen([binary, f"--configFile={self._config}"])
-        wait_until(self._answers, "Traefik answers")
+        """With the platform's own settings, and ready by the platform's own criterion."""
+        self._process = subprocess.Popen(programs.gateway(self.settings).command)
+        wait_until(self._answers, 60, "Traefik answers")
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
     def _answers(self) -> bool:
+        """Once it knows the platform's own router it has read the watched folder."""
         try:
-            return httpx.get(f"{self.settings.gateway_admin_url}/ping").status_code == 200
-        except httpx.HTTPError:
+            path = "/api/http/routers/andon-admin@file"
+            return ask("GET", self.settings.gateway_admin_url + path)[0] == 200
+        except OSError:
             return False
-
-
-def _static_config(settings: Settings, folder: Path) -> dict[str, object]:
-    return {
-        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "entryPoints": {
-            "web": {"address": f"127.0.0.1:{settings.gateway_port}"},
-            "traefik": {"address": f"127.0.0.1:{settings.gateway_admin_port}"},
-        },
-        "api": {"insecure": True, "dashboard": False},
-        "ping": {"entryPoint": "traefik"},
-        "metrics": {"prometheus": {"entryPoint": "traefik", "addServicesLabels": True}},
-        "providers": {
-            "providersThrottleDuration": "100ms",
-            "file": {"directory": str(folder / "dyn"), "watch": True},
-        },
-        "log": {"level": "INFO", "filePath": str(folder / "traefik.log")},
-    }
 
 
 class TraefikWorld:
@@ -159,7 +142,7 @@ class TraefikWorld:
         return TraefikGateway(self.traefik.settings)
 
     def close(self) -> None:
-        for path in self.watched.glob("*.yml"):
+        for path in self.watched.glob("*--*.yml"):
             environment, _, model = path.stem.partition("--")
             self.gateway.remove(environment, model)
         self.client.close()

@@ -1,42 +1,20 @@
-"""What several contract suites need: waiting, tiny servers, a steady load."""
+"""What several contract suites need: tiny servers and a steady load."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from support import wait_until
+
 TINY_SERVER = Path(__file__).parent / "tiny_server.py"
-
-
-def wait_until(happened: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-    """Poll until it is true; the deadline is for what never happens, not a speed limit."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-
-
-def free_port_base(count: int) -> int:
-    """The first of `count` ports in a row that nobody listens on."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, count):
-        if all(_is_free(base + i) for i in range(count)):
-            return base
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def write_bundle(folder: Path, **identity: str) -> Path:
@@ -98,7 +76,7 @@ class Load:
     def wait_for(self, n: int) -> None:
         """Until `n` more requests were answered."""
         goal = self.answers.total() + len(self.failures) + n
-        wait_until(lambda: self.answers.total() + len(self.failures) >= goal, f"{n} answers")
+        wait_until(lambda: self.answers.total() + len(self.failures) >= goal, 60, f"{n} answers")
 
     def _run(self) -> None:
         while not self._stop.wait(0.002):

@@ -8,7 +8,8 @@ from math import inf
 
 import pytest
 from gateway_worlds import two_versions
-from helpers import Load, wait_until
+from helpers import Load
+from support import wait_until
 
 from andon.errors import GatewayError
 from andon.ports import Route, Traffic
@@ -129,7 +130,7 @@ def test_a_killed_gateway_comes_back_with_its_routes(world):
     world.gateway.apply(route)
     world.kill_gateway()
     world.start_gateway()
-    wait_until(lambda: world.send("churn")[0] == 200, "the route is back")
+    wait_until(lambda: world.send("churn")[0] == 200, 60, "the route is back")
     assert shares(world)[V2] == pytest.approx(0.5, abs=TOLERANCE)
     assert world.forgetful().route("production", "churn") == route
 
@@ -146,7 +147,7 @@ def test_a_gateway_that_is_down_confirms_nothing_and_says_so(world):
             world.impatient().traffic()
     finally:
         world.start_gateway()
-    wait_until(lambda: world.send("churn")[0] == 200, "it takes the route when it is back")
+    wait_until(lambda: world.send("churn")[0] == 200, 60, "it takes the route when it is back")
     assert shares(world)[V2] == pytest.approx(0.5, abs=TOLERANCE)
 
 
