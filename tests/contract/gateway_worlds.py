@@ -114,6 +114,7 @@ class TraefikWorld:
         self.servers: dict[str, TinyServer] = {}
 
     def serve(self, name: str, mode: str = "good") -> str:
+        assert name not in self.servers, f"{name} runs already"
         bundle = write_bundle(self._folder / name, mode=mode, name=name)
         self.servers[name] = TinyServer(bundle)
         return self.servers[name].url
