@@ -10,6 +10,7 @@ from andon.settings import Settings
 
 DATABASES = ("prefect", "mlflow", "ledger")
 OWNER = "postgres"
+PORT = "5432"  # part of the socket's name
 CONNECT_SECONDS = 5
 
 
@@ -19,18 +20,23 @@ def url(settings: Settings, name: str, driver: str = "psycopg") -> str:
 
     scheme = f"postgresql+{driver}" if driver else "postgresql"
     if settings.database_url is None:
-        host = {"host": str(postgres_sockets(settings))}
-        found = URL.create(scheme, username=OWNER, database=name, query=host)
+        # With the port, or $PGPORT of the caller's shell would be taken.
+        place = {"host": str(postgres_sockets(settings)), "port": PORT}
+        found = URL.create(scheme, username=OWNER, database=name, query=place)
     else:
         found = make_url(settings.database_url).set(drivername=scheme, database=name)
         if driver == "asyncpg" and "sslmode" in found.query:
             # asyncpg has another name for what libpq calls sslmode.
             mode = found.query["sslmode"]
             found = found.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-    return found.render_as_string(hide_password=False)
+    text = found.render_as_string(hide_password=False)
+    if driver:
+        return text
+    base, mark, query = text.partition("?")
+    return base + mark + query.replace("+", "%20")  # libpq knows no other way to write a space
 
 
-def place(settings: Settings) -> str:
+def where(settings: Settings) -> str:
     """Where the server is, without the password, for messages."""
     from sqlalchemy.engine import make_url
 
@@ -47,7 +53,7 @@ def problem(settings: Settings) -> str | None:
         with _maintenance(settings) as connection:
             connection.execute("SELECT 1")
     except psycopg.Error as error:
-        return f"{place(settings)}: {_first_line(error)}"
+        return f"{where(settings)}: {_first_line(error)}"
     return None
 
 
@@ -63,11 +69,11 @@ def ensure_databases(settings: Settings) -> None:
                 _create(connection, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except psycopg.errors.InsufficientPrivilege:
         raise PlatformError(
-            f"{place(settings)}: this user may not create databases; create "
+            f"{where(settings)}: this user may not create databases; create "
             f"{', '.join(DATABASES)} by hand, owned by it"
         ) from None
     except psycopg.Error as error:
-        raise PlatformError(f"{place(settings)}: {_first_line(error)}") from None
+        raise PlatformError(f"{where(settings)}: {_first_line(error)}") from None
 
 
 def _create(connection: Any, statement: Any) -> None:

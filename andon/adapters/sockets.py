@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from pathlib import Path
 
 from andon.settings import Settings
@@ -12,13 +10,21 @@ from andon.settings import Settings
 LONGEST = 107 - len("/supervisor.sock.4194304")
 
 
+def stand_in(settings: Settings) -> Path:
+    """The link to a short folder elsewhere, for a state folder whose path is too long."""
+    return settings.state / "run" / "sockets"
+
+
 def socket_folder(settings: Settings) -> Path:
-    """`run/` of the state folder, or a short stand-in when that path is too long for a socket."""
+    """`run/` of the state folder, or where `stand_in` leads.
+
+    It is read from the link, not computed: $TMPDIR may differ from one shell to the next.
+    """
     folder = settings.state / "run"
     if len(str(folder).encode()) <= LONGEST:
         return folder
-    key = hashlib.sha256(str(settings.state).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"andon-{key}"
+    link = stand_in(settings)
+    return link.readlink() if link.is_symlink() else link
 
 
 def supervisor_socket(settings: Settings) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
-from andon.adapters.sockets import socket_folder
+from andon.adapters.sockets import socket_folder, stand_in
 from andon.errors import PlatformError
 from andon.settings import Settings
 
@@ -35,18 +36,27 @@ def make(settings: Settings) -> None:
         for name in CLOSED:
             (settings.state / name).mkdir(exist_ok=True, mode=0o700)
         (gateway_folder(settings) / "dyn").mkdir(parents=True, exist_ok=True)
-        _make_socket_folder(socket_folder(settings))
+        _make_socket_folder(settings)
     except OSError as error:
         raise PlatformError(f"{error.filename}: cannot write: {error.strerror}") from None
 
 
-def _make_socket_folder(folder: Path) -> None:
-    """Ours alone; as root others may pass through it, to PostgreSQL's folder inside."""
-    folder.mkdir(exist_ok=True, mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PlatformError(
-            f"{folder}: belongs to user {found.st_uid}, not to us; remove it, or choose a state "
-            "folder with a shorter path (ANDON_HOME)"
-        )
+def _make_socket_folder(settings: Settings) -> None:
+    """Ours alone; as root others may pass through it, to PostgreSQL's folder inside.
+
+    A stand-in is made anew when a reboot, or somebody, has removed it.
+    """
+    folder = socket_folder(settings)
+    if folder.parent != settings.state and not _is_our_folder(folder):
+        stand_in(settings).unlink(missing_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="andon-"))
+        stand_in(settings).symlink_to(folder)
     folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+def _is_our_folder(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

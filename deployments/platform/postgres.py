@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from andon.adapters.database import OWNER
+from andon.adapters.database import OWNER, PORT
 from andon.adapters.sockets import postgres_sockets
 from andon.adapters.supervisor import Program
 from andon.errors import PlatformError
@@ -71,7 +71,7 @@ def program(settings: Settings) -> Program:
     options = {
         "listen_addresses": "",
         "unix_socket_directories": str(postgres_sockets(settings)),
-        "port": "5432",
+        "port": PORT,
         "max_connections": str(CONNECTIONS),
     }
     flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]

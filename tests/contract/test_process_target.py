@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,11 +14,13 @@ from support import free_port_block, scratch_folder, supervised, wait_until
 
 from andon.adapters.loopback import ask
 from andon.adapters.process_target import FIRST_PORT, ProcessTarget
+from andon.adapters.sockets import socket_folder
 from andon.adapters.supervisor import Supervisor
 from andon.errors import PlatformError, TargetError
 from andon.ports import ServerSpec
 from andon.settings import Settings
 from deployments.platform import daemon, layout, strays
+from deployments.platform.up import down
 
 COMMAND = (sys.executable, str(TINY_SERVER))
 
@@ -143,7 +144,7 @@ def test_servers_come_back_with_supervisord_and_not_twice(settings, target):
 
 def test_without_supervisord_the_error_says_what_to_do(tmp_path):
     settings = Settings(project=tmp_path)
-    with pytest.raises(PlatformError, match="supervisord does not answer.*run `andon up`"):
+    with pytest.raises(PlatformError, match=r"does not answer.*run `andon up`"):
         Supervisor(settings).all()
     with pytest.raises(TargetError, match="run `andon up`"):
         ProcessTarget(settings, COMMAND).start(spec_of(settings, "1"))
@@ -163,12 +164,19 @@ def test_a_long_path_with_odd_characters_works(tmp_path):
         target.stop(spec.name)
 
 
-def test_a_foreign_folder_in_place_of_the_sockets_is_refused(tmp_path, monkeypatch):
+def test_a_stand_in_for_the_sockets_that_is_gone_is_made_anew(tmp_path):
+    """/tmp is emptied at a reboot; and nobody else may have put something in its place."""
     settings = Settings(project=tmp_path / ("deep" * 30))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     layout.make(settings)
-    stand_in = next(Path(tmp_path).glob("andon-*"))
-    stand_in.rmdir()
-    stand_in.symlink_to(tmp_path)
-    with pytest.raises(PlatformError, match="not to us"):
-        layout.make(settings)
+    first = socket_folder(settings)
+    layout.make(settings)
+    assert socket_folder(settings) == first
+    first.rmdir()
+    first.symlink_to(tmp_path)
+    layout.make(settings)
+    second = socket_folder(settings)
+    assert second != first
+    assert second.stat().st_mode & 0o077 in (0, 0o011)
+    first.unlink()
+    down(settings, lambda message, fraction: None)
+    assert not second.exists()
