@@ -128,6 +128,8 @@ def _serve(options: argparse.Namespace, engine: Engine, listener: socket.socket)
         )
     )
 
+    app.ending = lambda: server.should_exit
+
     def stop(*_: object) -> None:
         server.should_exit = True
 

@@ -68,6 +68,7 @@ class App:
         self.log = log
         self.feedback = feedback
         self.limits = limits or Limits()
+        self.ending: Callable[[], bool] = lambda: False  # whether connections are to be closed
         self.requests: Counter[tuple[str, int]] = Counter()
         self.rows = 0
         self._decoder = Decoder(engine.signature, self.limits.rows)
@@ -107,6 +108,7 @@ class App:
             (b"content-length", str(len(reply.body)).encode()),
             (b"x-andon-version", self._version),
             *reply.headers,
+            *([(b"connection", b"close")] if self.ending() else []),
         ]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})

@@ -5,7 +5,7 @@ As a script: write one bundle and print its digest (`server_kit.py KIND FOLDER`)
 
 from __future__ import annotations
 
-import os
+import json
 import select
 import subprocess
 import sys
@@ -13,7 +13,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -190,13 +190,12 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 class Server:
-    """`python -m serving`, ready to answer; the caller stops it."""
+    """`python -m serving`, ready to answer; leaving the block kills what still runs."""
 
     def __init__(self, bundle: Path, *options: object) -> None:
         command = [sys.executable, "-m", "serving", "--bundle", bundle, "--port", "0", *options]
-        environment = os.environ | {"PYTHONWARNINGS": "default"}
         self.process = subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment
+            [str(part) for part in command], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         deadline = time.monotonic() + 120
@@ -207,13 +206,29 @@ class Server:
         self.url = line.split()[-1]
         self.address = (self.url.split("/")[2].split(":")[0], int(self.url.split(":")[-1]))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         self.process.terminate()
-        status = self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return status
+        return self.process.wait(60)
+
+
+def start(bundle: Path, logs: Path, *options: object) -> Server:
+    """With all logs, as an environment called staging."""
+    folders = ("--log-dir", logs / "inference", "--feedback-dir", logs / "feedback")
+    return Server(bundle, "--environment", "staging", *folders, *options)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Every whole line of a log, however many files it has by now."""
+    texts = [path.read_text().split("\n")[:-1] for path in sorted(folder.rglob("*.jsonl"))]
+    return [json.loads(line) for text in texts for line in text]
 
 
 if __name__ == "__main__":
