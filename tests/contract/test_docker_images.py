@@ -16,7 +16,7 @@ import docker
 import httpx
 import numpy as np
 import pytest
-from helpers import wait_until
+from support import wait_until
 from sklearn.linear_model import LogisticRegression
 
 from andon.adapters import docker_images
@@ -117,7 +117,7 @@ def server(client, image) -> Iterator[SimpleNamespace]:
 
     found = SimpleNamespace(container=container, url="", health={})
     try:
-        wait_until(health, "the container answers /healthz")
+        wait_until(health, 60, "the container answers /healthz")
         yield found
     finally:
         container.remove(force=True)
