@@ -16,8 +16,8 @@ import docker
 import httpx
 import numpy as np
 import pytest
-from support import wait_until
 from sklearn.linear_model import LogisticRegression
+from support import wait_until
 
 from andon.adapters import docker_images
 from andon.adapters.docker_images import ImageRef, NoImage, build, engine
