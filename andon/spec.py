@@ -107,6 +107,7 @@ class QualityMonitor(Frozen):
     kind: Literal["quality"]
     margin: float = Field(0.05, ge=0, description="tolerated loss, in the metric's unit")
     min_labels: int = Field(200, ge=1)
+    window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
     action: Literal["retrain", "notify"] = "retrain"
 
 

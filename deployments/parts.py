@@ -46,10 +46,16 @@ class Parts:
                 name = f"{environment}-{model}-v{release.version}"
                 weight = route.weights.get(name, 0) if route else None
                 found.append(
-                    Place(environment, model, slot, release.version, weight,
-                          self._health(target, environment, model, release.version),
-                          f"{release.rollout}"),
-                )  # fmt: skip
+                    Place(
+                        environment,
+                        model,
+                        slot,
+                        release.version,
+                        weight,
+                        self._health(target, environment, model, release.version),
+                        f"{release.rollout}",
+                    ),
+                )
         return found
 
     def _health(self, target: ProcessTarget, environment: str, model: str, version: str) -> str:

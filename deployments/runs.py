@@ -36,6 +36,10 @@ class Runs:
             base_url=settings.prefect_api_url, timeout=30, trust_env=False, http2=False
         )
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def link(self, run_id: str) -> str:
         """The run's page in the Prefect UI."""
         return f"http://127.0.0.1:{self._settings.prefect_port}/runs/flow-run/{run_id}"
@@ -81,8 +85,13 @@ class Runs:
             state = run["state"]
             if seen.get("") != state["name"]:
                 seen[""] = state["name"]
-                yield Event("", state["name"], state["type"], run["estimated_run_time"] or 0.0,
-                            state.get("message") or "")  # fmt: skip
+                yield Event(
+                    "",
+                    state["name"],
+                    state["type"],
+                    run["estimated_run_time"] or 0.0,
+                    state.get("message") or "",
+                )
             if state["type"] in ENDED:
                 return
             time.sleep(POLL_SECONDS)
@@ -100,8 +109,13 @@ class Runs:
             if it["state"] and seen.get(it["id"]) != it["state"]["name"]:
                 seen[it["id"]] = it["state"]["name"]
                 name = it["name"].rsplit("-", 1)[0]  # "train-3f2": the rest is Prefect's
-                yield Event(name, it["state"]["name"], it["state"]["type"],
-                            it["estimated_run_time"] or 0.0, it["state"].get("message") or "")  # fmt: skip
+                yield Event(
+                    name,
+                    it["state"]["name"],
+                    it["state"]["type"],
+                    it["estimated_run_time"] or 0.0,
+                    it["state"].get("message") or "",
+                )
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:

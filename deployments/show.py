@@ -46,9 +46,15 @@ def places(out: Console) -> None:
     for it in found.places():
         weight = "?" if it.weight is None else f"{it.weight} %"
         table.add_row(
-            it.environment, it.model, it.slot, f"v{it.version}", weight, it.health, it.release,
+            it.environment,
+            it.model,
+            it.slot,
+            f"v{it.version}",
+            weight,
+            it.health,
+            it.release,
             _last_verdict(found, it.model, f"v{it.version} in {it.environment}"),
-        )  # fmt: skip
+        )
     out.print(table if table.row_count else "\nnothing is delivered yet: `andon deliver MODEL`")
 
 
@@ -66,9 +72,11 @@ def incidents(out: Console) -> None:
     """The incidents that are not closed."""
     found = parts()
     rows = [
-        it for model in found.ledger.models() for it in found.ledger.incidents(model)
+        it
+        for model in found.ledger.models()
+        for it in found.ledger.incidents(model)
         if it.state != "closed"
-    ]  # fmt: skip
+    ]
     if not rows:
         return
     table = Table("incident", "cause", "state", "since (UTC)", "latest", box=None)
@@ -87,9 +95,14 @@ def releases(out: Console, model: str) -> None:
     for it in found.ledger.releases(model):
         end = f"{it.rollout}" + (f": {it.rollout.reason}" if it.rollout.reason else "")
         table.add_row(
-            when(it.started_at), when(it.ended_at)[11:], it.environment, f"v{it.version}", it.kind,
-            escape(end), escape(it.trigger),
-        )  # fmt: skip
+            when(it.started_at),
+            when(it.ended_at)[11:],
+            it.environment,
+            f"v{it.version}",
+            it.kind,
+            escape(end),
+            escape(it.trigger),
+        )
     out.print(table if table.row_count else f"{model} was never released")
     runs = Table("run (UTC)", "flow", "outcome", "message", box=None)
     runs.title, runs.title_justify = "\nruns", "left"

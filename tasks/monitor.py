@@ -12,7 +12,7 @@ from andon.adapters.ledger import Candidate, Release
 from andon.compare import quality
 from andon.errors import LineError
 from andon.metrics import METRICS
-from andon.spec import DriftMonitor, Monitor, QualityMonitor
+from andon.spec import Monitor, QualityMonitor
 from andon.training import truth
 from andon.verdict import Outcome, Verdict, gate
 from tasks.events import send
@@ -28,27 +28,29 @@ def watch(job: Job, environment: str) -> Watched:
     if champion is None:
         raise LineError(f"{job.model} has no champion in {environment}: nothing to watch")
     candidate = line.ledger.candidate_of(champion)
-    found: dict[str, tuple[Verdict, ...]] = {}
-    window = Window((), {})
-    for monitor in line.spec.monitors:
-        window = _window(line, environment, champion, monitor)
-        found[monitor.kind] = tuple(_judge(line, candidate, monitor, window))
-        subject = f"v{champion.version} in {environment}"
-        keep(job, f"monitor {monitor.kind}", subject, found[monitor.kind])
+    windows = {it.kind: _window(line, environment, champion, it) for it in line.spec.monitors}
+    found = {
+        it.kind: tuple(_judge(line, candidate, it, windows[it.kind])) for it in line.spec.monitors
+    }
+    for kind, verdicts in found.items():
+        keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", verdicts)
     tables = "\n\n".join(f"## {kind}\n\n{verdict_table(it)}" for kind, it in found.items())
     show(job, "monitor", f"# {job.model} v{champion.version} in {environment}\n\n{tables}")
-    return Watched(rows=len(window.rows), window=window.span, verdicts=found)
+    return Watched(
+        windows={kind: it.span for kind, it in windows.items()},
+        rows={kind: len(it.rows) for kind, it in windows.items()},
+        verdicts=found,
+    )
 
 
 def _window(line: Line, environment: str, champion: Release, monitor: Monitor) -> Window:
-    latest = monitor.window_rows if isinstance(monitor, DriftMonitor) else None
     return read_window(
         line.settings,
         environment,
         line.spec.name,
         version=champion.version,
         since=champion.ended_at or 0.0,
-        latest=latest,
+        latest=monitor.window_rows,
     )
 
 
@@ -112,7 +114,7 @@ def act_on(job: Job, environment: str, watched: Watched) -> None:
         if failed and incident.state == "retrained":
             line.ledger.tell(incident.id, "still not clear after the release", "escalated")
         elif not failed and incident.state != "open" and set(causes) == {Outcome.PASS}:
-            line.ledger.tell(incident.id, f"clear on {watched.rows} rows", "closed")
+            line.ledger.tell(incident.id, f"clear on {max(watched.rows.values())} rows", "closed")
             get_run_logger().info("incident %s is closed", incident.id)
         return  # failures belong to the incident that is open; it retrains once, then people look
     if failed:
@@ -133,7 +135,10 @@ def _alert(job: Job, line: Line, environment: str, failed: list[Monitor], watche
         monitor="+".join(it.kind for it in failed),
         action="retrain" if any(it.action == "retrain" for it in failed) else "notify",
         message=message,
-        window=watched.window,
+        window=(
+            max(watched.windows[it.kind][0] for it in failed),
+            max(watched.windows[it.kind][1] for it in failed),
+        ),
     )
     get_run_logger().warning("alert %s: %s", alert.id, message)
     if alert.action == "retrain":

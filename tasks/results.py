@@ -58,8 +58,8 @@ class Released(Frozen):
 
 
 class Watched(Frozen):
-    """What a monitor saw."""
+    """What the monitors saw: by kind, the window's span (epoch seconds), rows and verdicts."""
 
-    rows: int
-    window: tuple[float, float]
+    windows: dict[str, tuple[float, float]]
+    rows: dict[str, int]
     verdicts: dict[str, tuple[Verdict, ...]]

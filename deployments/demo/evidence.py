@@ -74,32 +74,38 @@ def _checks(story: Story, ledger: Ledger) -> list[Check]:
     alarms = [it for it in story.drift_before if it.outcome == "fail"]
     return [
         Check(
-            "delivered", champion is not None,
+            "delivered",
+            champion is not None,
             f"v{champion.version} is the champion" if champion else "there is no champion",
         ),
         Check(
-            "no alarm without drift", bool(story.drift_before) and not alarms,
+            "no alarm without drift",
+            bool(story.drift_before) and not alarms,
             f"{len(alarms)} of {len(story.drift_before)} features alarmed",
         ),
         Check(
-            "drift was seen", any(it.outcome == "fail" for it in story.drift_after),
+            "drift was seen",
+            any(it.outcome == "fail" for it in story.drift_after),
             f"{sum(it.outcome == 'fail' for it in story.drift_after)} features drifted",
         ),
         _retrained(incident),
         Check(
-            "a better challenger was released", bool(live) and _gained(story, live[-1].version),
+            "a better challenger was released",
+            bool(live) and _gained(story, live[-1].version),
             _gain(story, live[-1].version) if live else "nothing was released",
         ),
         Check(
-            "0 failed requests", bool(story.sent) and not failed,
+            "0 failed requests",
+            bool(story.sent) and not failed,
             f"{len(failed)} of {len(story.sent)} requests failed"
             + (f"; first: {failed[0].failed}" if failed else ""),
         ),
         Check(
-            "the incident is closed", incident is not None and incident.state == "closed",
+            "the incident is closed",
+            incident is not None and incident.state == "closed",
             incident.story[-1][1] if incident else "there was none",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _retrained(incident: Incident | None) -> Check:

@@ -66,14 +66,12 @@ class Traffic(threading.Thread):
         self._ended.set()
         self.join(30)
 
-    def rows(self, *, drifted: bool | None = None, version: str | None = None) -> int:
-        """Rows answered so far."""
+    def rows(self, *, drifted: bool = False, since: float = 0.0) -> int:
+        """Rows answered since a time; `drifted` counts only those."""
         return sum(
             it.rows
             for it in list(self.sent)
-            if not it.failed
-            and (drifted is None or it.drifted == drifted)
-            and (version is None or it.version == version)
+            if not it.failed and it.at >= since and (it.drifted or not drifted)
         )
 
     def run(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from line_under_test import LineUnderTest, copy_project
 from support import REPOSITORY, free_port_block, running, scratch_folder
 
 from andon.settings import Settings
@@ -26,3 +27,16 @@ def platform(platform_project: Path) -> Iterator[Settings]:
     settings = Settings(project=platform_project, port_base=free_port_block())
     with running(settings):
         yield settings
+
+
+@pytest.fixture(scope="module")
+def line() -> Iterator[LineUnderTest]:
+    """The line with the three examples, on a platform of its own."""
+    with scratch_folder() as folder:
+        copy_project(folder, ("churn", "diabetes", "tumor"))
+        found = LineUnderTest(Settings(project=folder, port_base=free_port_block(), image="off"))
+        try:
+            found.andon("up")
+            yield found
+        finally:
+            found.close()
