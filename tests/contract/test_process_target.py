@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 from helpers import TINY_SERVER, write_bundle
+from server_kit import author
 from support import free_port_block, scratch_folder, supervised, wait_until
 
 from andon.adapters.loopback import ask
@@ -58,51 +61,27 @@ def pid_of(target: ProcessTarget, spec: ServerSpec) -> int:
     return said["pid"]
 
 
-def test_a_killed_server_comes_back_at_the_same_address(settings, target):
-    spec = spec_of(settings, "1")
+def test_the_real_server_serves_a_real_bundle_and_refuses_a_changed_one(settings):
+    target, folder = ProcessTarget(settings), settings.project / "bundles" / "real"
+    digest = author("linear").write(folder)
+    spec = ServerSpec("staging", "churn", "3", folder, digest)
     target.start(spec)
     is_state(target, spec, "ready")
-    url, pid = target.look(spec).url, pid_of(target, spec)
-    os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: target.look(spec).state == "ready" and pid_of(target, spec) != pid, 60, "it is back"
-    )
-    assert target.look(spec).url == url
-
-
-def test_a_server_that_crashes_at_its_start_fails_with_what_it_said(settings, target):
-    spec = spec_of(settings, "2", mode="crash")
+    records = {"records": json.loads((folder / "samples.json").read_bytes())["records"][:2]}
+    status, said = ask("POST", f"{target.look(spec).url}/predict", records, seconds=10)
+    assert (status, said["version"], len(said["predictions"])) == (200, "3", 2)
+    logs = settings.inference_log / "staging" / "churn" / "3"
+    wait_until(lambda: sum(map(count_lines, logs.glob("*.jsonl"))) == 2, 30, "both are logged")
+    target.stop(spec.name)
+    (folder / "profile.json").write_text("{}  ")
     target.start(spec)
     is_state(target, spec, "failed")
-    assert "boom: this bundle cannot be served" in target.look(spec).detail
+    assert "profile.json: SHA-256 is" in target.look(spec).detail
+    target.stop(spec.name)
 
 
-def test_a_failed_server_is_tried_again_by_the_next_start(settings, target):
-    spec = spec_of(settings, "3", mode="crash")
-    target.start(spec)
-    is_state(target, spec, "failed")
-    write_bundle(spec.bundle, model="churn", version="3", digest=spec.digest)
-    target.start(spec)
-    is_state(target, spec, "ready")
-
-
-def test_another_bundle_under_the_same_name_replaces_the_server(settings, target):
-    old, new = spec_of(settings, "4", digest="old"), spec_of(settings, "4", digest="new")
-    target.start(old)
-    is_state(target, old, "ready")
-    assert target.look(new).state == "failed"
-    target.start(new)
-    is_state(target, new, "ready")
-    assert target.look(old).state == "failed"
-
-
-def test_somebody_else_at_its_address_is_not_the_server(settings, target):
-    """An old process may keep a port: two can listen on one, and the wrong one answers."""
-    spec, claims = spec_of(settings, "5"), spec_of(settings, "5")
-    write_bundle(spec.bundle, model="churn", version="6", digest=spec.digest)
-    target.start(claims)
-    is_state(target, claims, "failed")
-    assert "version is '6', expected '5'" in target.look(claims).detail
+def count_lines(path: Path) -> int:
+    return path.read_text().count("\n")
 
 
 def test_ports_are_those_that_nobody_has(settings, target):
