@@ -90,7 +90,7 @@ def trees() -> Pipeline:
 def forest() -> Pipeline:
     """Columns chosen by type, functions of NumPy, a union, and settings of a big machine."""
     numbers = make_pipeline(
-        SimpleImputer(), FunctionTransformer(np.abs), FunctionTransformer(np.log1p)
+        FunctionTransformer(np.log1p), SimpleImputer(), FunctionTransformer(np.abs)
     )
     texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
     by_type = ColumnTransformer(
