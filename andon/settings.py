@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from andon.spec import Frozen
+from andon.spec import NAME, Frozen
+
+Name = Annotated[str, Field(pattern=NAME, max_length=40)]
 
 
 class ProcessTarget(Frozen):
@@ -38,7 +40,7 @@ class Settings(Frozen):
     )
     image: Literal["auto", "off", "required"] = "auto"
     base_image: str = "python:3.11-slim"
-    environments: dict[str, Environment] = Field(
+    environments: dict[Name, Environment] = Field(
         default_factory=lambda: {"staging": Environment(), "production": Environment()}
     )
 

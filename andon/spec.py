@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from andon.metrics import METRICS, Task, default_metric
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"  # no "--": it parts environment and model elsewhere
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Cron = Annotated[str, Field(pattern=r"^\S+ \S+ \S+ \S+ \S+$", description="five cron fields, UTC")]
 
@@ -125,7 +126,7 @@ class Retraining(Frozen):
 class ModelSpec(Frozen):
     """One model project. `name` is the folder's; everything else is in `model.yaml`."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    name: str = Field(pattern=NAME, max_length=40)
     description: str = ""
     data: str = Field(description="a DVC-tracked Parquet or CSV file, relative to the folder")
     target: str

@@ -4,15 +4,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from andon.spec import NAME
+
 Model = Annotated[
     str,
     Field(
-        pattern=r"^[a-z][a-z0-9-]{0,39}$",
+        pattern=NAME,
+        max_length=40,
         description="a model project: the name of its folder under models/",
     ),
 ]
 Environment = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="an environment of andon.yaml")
+    str, Field(pattern=NAME, max_length=40, description="an environment of andon.yaml")
 ]
 Version = Annotated[str, Field(pattern=r"^[0-9]{0,9}$", description="a registered version")]
 Trigger = Annotated[str, Field(max_length=200, description="who or what asked for this run")]

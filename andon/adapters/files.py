@@ -31,12 +31,13 @@ def find_project(start: Path | None = None) -> Path:
 
 
 def load_settings(project: Path | None = None) -> Settings:
-    """Read `andon.yaml`; ANDON_HOME, ANDON_PORT_BASE and ANDON_DATABASE_URL override it."""
+    """Read `andon.yaml`; ANDON_HOME, ANDON_PORT_BASE, … override it."""
     folder = project or find_project()
     variables = {
         "home": os.environ.get("ANDON_HOME"),
         "port_base": os.environ.get("ANDON_PORT_BASE"),
         "database_url": os.environ.get("ANDON_DATABASE_URL"),
+        "base_image": os.environ.get("ANDON_BASE_IMAGE"),
     }
     overrides: dict[str, Any] = {key: value for key, value in variables.items() if value}
     path = folder / SETTINGS_FILE

@@ -22,18 +22,31 @@ from deployments.platform.programs import line_environment
 from deployments.runs import Runs
 
 ANDON = Path(sys.executable).parent / "andon"
+QUICK = """
+release:
+  staging: {requests: 5}
+  production:
+    strategy: canary
+    steps:
+      - {weight: 20, seconds: 0, min_requests: 10}
+      - {weight: 100, seconds: 0, min_requests: 10}
+"""
 LONG = 240.0  # seconds; for what never happens, not a speed limit
 
 
 def copy_project(folder: Path, models: tuple[str, ...]) -> None:
     """Andon's own project with some of its models, as a git and DVC repository of its own."""
-    for name in ("andon.yaml", "prefect.yaml"):
-        shutil.copy(REPOSITORY / name, folder)
+    shutil.copy(REPOSITORY / "prefect.yaml", folder)
     for model in models:
         source = REPOSITORY / "models" / model
         shutil.copytree(
             source, folder / "models" / model, ignore=shutil.ignore_patterns("__pycache__")
         )
+    # No image unless a test asks for one; quick steps for the small models.
+    (folder / "andon.yaml").write_text("image: 'off'\n")
+    for model in set(models) - {"churn"}:
+        with (folder / "models" / model / "model.yaml").open("a") as file:
+            file.write(QUICK)
     (folder / ".gitignore").write_text(".andon/\n*.parquet\n__pycache__/\n")
     _run(folder, "git", "init", "-q")
     _run(folder, sys.executable, "-m", "dvc", "init", "-q")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from line_under_test import LineUnderTest
+from support import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +56,15 @@ def test_an_unknown_model_is_named_with_the_known_ones(line: LineUnderTest):
     done = line.andon("deliver", "nobody", check=False)
     assert done.returncode == 1
     assert "nobody" in done.stderr and "churn, diabetes, tumor" in done.stderr
+
+
+def test_a_run_by_cron_is_scheduled(line: LineUnderTest):
+    """The scheduler dies silently on SQLAlchemy 2.1: this guards the pin."""
+    body = {"deployments": {"name": {"any_": ["reconcile"]}}}
+
+    def scheduled() -> bool:
+        url = f"{line.settings.prefect_api_url}/flow_runs/filter"
+        runs = httpx.post(url, json=body, timeout=30).raise_for_status().json()
+        return any(it["auto_scheduled"] for it in runs)
+
+    wait_until(scheduled, 120, "a run of reconcile by its schedule")
