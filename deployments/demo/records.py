@@ -19,7 +19,8 @@ SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 def chip(outcome: str, text: str = "") -> Html:
     """An outcome as sign, word and colour: no one of them is needed to tell it."""
     css = outcome if outcome in SIGNS else "inconclusive"
-    return tag("span", f"{SIGNS[css]} {text or outcome}", class_=f"chip {css}")
+    words = (text or outcome).replace(" ", NB)
+    return tag("span", f"{SIGNS[css]}{NB}{words}", class_=f"chip {css}")
 
 
 def releases(story: Story, colours: Colours) -> Html:
