@@ -102,7 +102,8 @@ def advance(rollout: Rollout, outcome: Outcome, now: float, reason: str = "") ->
     if outcome is Outcome.INCONCLUSIVE:
         return _patience(rollout, now, reason)
     if rollout.phase is Phase.STARTING:
-        return rollout.model_copy(update={"phase": Phase.STEPPING, "step": 0, "since": now})
+        first = {"phase": Phase.STEPPING, "step": 0, "since": now, "reason": ""}
+        return rollout.model_copy(update=first)
     if now - rollout.since < rollout.steps[rollout.step].seconds:
         return rollout
     return _next_step(rollout, now)
@@ -110,13 +111,24 @@ def advance(rollout: Rollout, outcome: Outcome, now: float, reason: str = "") ->
 
 def _next_step(rollout: Rollout, now: float) -> Rollout:
     if rollout.step + 1 < len(rollout.steps):
-        return rollout.model_copy(update={"step": rollout.step + 1, "since": now})
+        following = {"step": rollout.step + 1, "since": now, "reason": ""}
+        return rollout.model_copy(update=following)
     return _end(rollout, Phase.PROMOTED, now, "every gate passed")
 
 
 def abort(rollout: Rollout, now: float, reason: str) -> Rollout:
     """Back to the champion, from any state that has not ended."""
     return rollout if rollout.ended else _end(rollout, Phase.ROLLED_BACK, now, reason)
+
+
+def resume(rollout: Rollout, now: float) -> Rollout:
+    """Go on after a crash: what this state has to see, and may wait for, counts from now.
+
+    While nobody watched nothing was seen, and nobody's patience was tried.
+    """
+    if rollout.ended:
+        return rollout
+    return rollout.model_copy(update={"since": now, "reason": "resumed"})
 
 
 def _patience(rollout: Rollout, now: float, reason: str) -> Rollout:

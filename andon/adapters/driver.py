@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from andon import checks
 from andon.adapters.ledger import Candidate, Ledger, Release, lock
-from andon.errors import GatewayError, LineError
+from andon.errors import GatewayError, LineError, TargetError
 from andon.ports import Gateway, Route, Server, ServerSpec, Target, Traffic
-from andon.rollout import Rollout, World, abort, advance, wanted
+from andon.rollout import Rollout, World, abort, advance, resume, wanted
 from andon.settings import Settings
 from andon.spec import Limits, Step
 from andon.verdict import Outcome, Verdict, gate
@@ -70,21 +71,27 @@ class Driver:
         """Bring a candidate through an environment, or resume where a killed run left off.
 
         Returns the ended release and the last verdicts. A candidate that is champion already is
-        left as it is. A rollback interrupts what is in progress; other kinds wait for it.
+        left as it is, and a run tries a version once: asked again, it says how that ended.
+        A rollback interrupts what is in progress; other kinds wait for it.
         """
         environment, model = order.environment, candidate.model
         if order.kind == "rollback":
-            self._interrupt(environment, model, "a rollback was asked for")
+            self._interrupt(environment, model, candidate.version)
         with lock(self._ledger, f"release/{environment}/{model}"):
             champion = self._ledger.champion(environment, model)
             found = self._ledger.unfinished(environment, model)
             if found is not None and found.version != candidate.version:
                 self._finish_off(found, f"superseded by version {candidate.version}")
                 found = None
-            if found is None and champion and champion.version == candidate.version:
+            if found is not None:
+                found = self._ledger.save_release(found, resume(found.rollout, self._clock()))
+            elif champion and champion.version == candidate.version:
                 self._apply(environment, model, wanted(champion.rollout))
                 return champion, []
-            if found is None:
+            elif ended := self._ledger.ended_by(order.run_id, environment, candidate):
+                self._apply(environment, model, wanted((champion or ended).rollout))
+                return ended, []
+            else:
                 found = self._open(candidate, champion, order)
             return self._drive(found, candidate, order.limits, report)
 
@@ -124,11 +131,16 @@ class Driver:
         watch = _Watch()
         verdicts: list[Verdict] = []
         while True:
-            self._apply(release.environment, release.model, wanted(release.rollout))
-            if release.rollout.ended:
-                report(release, verdicts)
-                return release, verdicts
-            verdicts = self._look(release, candidate, limits, watch)
+            try:
+                self._apply(release.environment, release.model, wanted(release.rollout))
+                if release.rollout.ended:
+                    report(release, verdicts)
+                    return release, verdicts
+                verdicts = self._look(release, candidate, limits, watch)
+            except (TargetError, GatewayError) as error:
+                if release.rollout.ended:
+                    raise
+                verdicts = [_unmeasured("ready", error)]
             report(release, verdicts)
             bad = [it for it in verdicts if it.outcome is not Outcome.PASS]
             reason = "; ".join(f"{it.check}: {it.detail}" for it in bad)
@@ -149,7 +161,10 @@ class Driver:
             return verdicts
         try:
             now = self._gateway.traffic().get(server.name, Traffic())
-            watch.before = watch.before or now
+            if watch.before is None:
+                watch.before = now
+            elif now.requests < watch.before.requests:
+                watch.before = Traffic()  # the gateway was restarted, and counts from 0 again
             missing = step.min_requests - int(now.requests - watch.before.requests)
             if missing > 0:
                 watch.probe += self._probe(
@@ -161,15 +176,14 @@ class Driver:
                 )
                 now = self._gateway.traffic().get(server.name, Traffic())
         except GatewayError as error:
-            return [*verdicts, _unmeasured(error)]
+            return [*verdicts, _unmeasured("error rate", error)]
         http = checks.http(watch.before, now, limits, step.min_requests)
         return [*verdicts, checks.smoke(watch.probe, 0), *http]
 
     def _apply(self, environment: str, model: str, world: World) -> None:
         """Start what must run, wait until what gets traffic is ready, route, stop the rest."""
-        specs = {}
-        for name in world.servers:
-            specs[name] = self._spec_of(environment, model, name)
+        specs = {name: self._spec_of(environment, model, name) for name in sorted(world.servers)}
+        for name in world.weights:
             self._target.start(specs[name])
         if world.stable is None:
             self._gateway.remove(environment, model)
@@ -185,6 +199,9 @@ class Driver:
                     versions={name: specs[name].version for name in world.weights},
                 )
             )
+        # What serves comes first: a candidate that cannot be started must not keep it waiting.
+        for name in sorted(world.servers - set(world.weights)):
+            self._target.start(specs[name])
         mine = re.compile(re.escape(f"{environment}-{model}-v") + r"\d+")
         extra = {n for n in self._target.names() if mine.fullmatch(n)} - world.servers
         if extra and world.stable is not None:
@@ -203,7 +220,7 @@ class Driver:
             self._sleep(0.1)
             server = self._target.look(spec)
         if not server.url:
-            raise LineError(f"{spec.name} is {server.state} and has no address: {server.detail}")
+            raise TargetError(f"{spec.name} is {server.state} and has no address: {server.detail}")
         return server
 
     def _finish_off(self, release: Release, reason: str) -> Release:
@@ -211,10 +228,15 @@ class Driver:
         self._apply(release.environment, release.model, wanted(release.rollout))
         return release
 
-    def _interrupt(self, environment: str, model: str, reason: str) -> None:
-        found = self._ledger.unfinished(environment, model)
-        if found is not None:
-            self._ledger.save_release(found, abort(found.rollout, self._clock(), reason))
+    def _interrupt(self, environment: str, model: str, version: str) -> None:
+        """End what is in progress, unless it is a rollback to this version: that can be resumed."""
+        while found := self._ledger.unfinished(environment, model):
+            if found.kind == "rollback" and found.version == version:
+                return
+            state = abort(found.rollout, self._clock(), "a rollback was asked for")
+            # Its driver may have taken a step since we looked: then look again.
+            with suppress(LineError):
+                self._ledger.save_release(found, state)
 
     def _still_mine(self, release: Release) -> None:
         if self._ledger.release(release.seq).revision != release.revision:
@@ -267,5 +289,5 @@ def _readiness(server: Server) -> Verdict:
     )
 
 
-def _unmeasured(error: Exception) -> Verdict:
-    return Verdict(check="error rate", outcome=Outcome.INCONCLUSIVE, detail=str(error))
+def _unmeasured(check: str, error: Exception) -> Verdict:
+    return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, detail=str(error))

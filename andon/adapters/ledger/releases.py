@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from andon.adapters.ledger import schema as t
-from andon.adapters.ledger.rows import Release, Transition
+from andon.adapters.ledger.rows import Candidate, Release, Transition
 from andon.errors import LineError
 from andon.rollout import Phase, Rollout, wanted
 
@@ -104,6 +104,17 @@ class ReleaseBook:
             self._place(environment, model), t.releases.c.ended_at.is_(None), limit=1
         )
         return found[0] if found else None
+
+    def ended_by(self, run_id: str, environment: str, candidate: Candidate) -> Release | None:
+        """The release of this version that a run brought to its end, if it did."""
+        found = self._releases(
+            self._place(environment, candidate.model),
+            t.releases.c.version == candidate.version,
+            t.releases.c.run_id == run_id,
+            t.releases.c.ended_at.is_not(None),
+            limit=1,
+        )
+        return found[0] if found and run_id else None
 
     def releases(
         self, model: str, environment: str | None = None, limit: int = 50
