@@ -46,6 +46,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     it = argparse.ArgumentParser(
@@ -56,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     it.add_argument("--bundle", type=Path, required=True, help="folder of a sealed bundle")
     it.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    it.add_argument("--port", type=int, default=8000, help="0 takes a free one (%(default)s)")
+    it.add_argument("--port", type=_port, default=8000, help="0 takes a free one (%(default)s)")
     it.add_argument("--environment", type=_name, default="local", help="its name (%(default)s)")
     it.add_argument(
         "--log-dir", type=Path, help="inference log: ENVIRONMENT/MODEL/VERSION/*.jsonl in it"
@@ -78,11 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     from serving.bundle import BundleError
     from serving.engine import load
 
-    listener = socket.socket()
     try:
         # Taken now, so that a taken port is told before a model is loaded; opened when it is.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((options.host, options.port))
+        listener = listening_socket(options.host, options.port)
     except OSError as error:
         return _no_address(options, error)
     try:
@@ -138,13 +142,23 @@ def _serve(options: argparse.Namespace, engine: Engine, listener: socket.socket)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     host, port = listener.getsockname()[:2]
-    print(
-        f"andon serving: {manifest.model} v{manifest.version} on http://{host}:{port}", flush=True
-    )
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"andon serving: {manifest.model} v{manifest.version} on http://{address}", flush=True)
     try:
         server.run(sockets=[listener])
     finally:
         app.close()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket with that address, which nobody can connect to yet."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named, because asyncio sets TCP_NODELAY only where it is: without it every
+    # answer waits 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
 
 
 class NoPandas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import skops.io
 from server_kit import Author, Server, author, lines, start
 from support import wait_until
 
+from serving.__main__ import listening_socket
 from serving.bundle import seal
 
 ONE = {"records": [{"paper": True}]}
@@ -166,9 +168,29 @@ def test_a_taken_port_ends_the_start_with_one_line(bundle):
     assert said.count("\n") == 1
 
 
+def test_answers_do_not_wait_for_a_delayed_acknowledgement():
+    async def accepted_without_delay() -> int:
+        options: asyncio.Queue[int] = asyncio.Queue()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            it = writer.get_extra_info("socket")
+            options.put_nowait(it.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = listening_socket("127.0.0.1", 0)
+        async with await asyncio.start_server(accept, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            await writer.wait_closed()
+            return await asyncio.wait_for(options.get(), 60)
+
+    assert asyncio.run(accepted_without_delay()) == 1
+
+
 def test_wrong_options_are_told():
     assert fails("--bundle", "x", "--environment", "../up")[0] == 2
     assert fails("--bundle", "x", "--max-rows", "0")[0] == 2
+    assert fails("--bundle", "x", "--port", "65536")[0] == 2
 
 
 IMPORTED = """
