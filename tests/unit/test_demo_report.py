@@ -265,6 +265,13 @@ def test_drift_is_compared_before_after_and_at_the_end() -> None:
     assert found.text.index("age0.012") < found.text.index("monthly_charge0.020")  # worst first
 
 
+def test_the_same_drift_verdicts_are_not_told_twice() -> None:
+    before = good_story().drift_before
+    text = page(drift_after=[], verdicts=before, incident=None).text
+    assert "before the drift: v1" in text
+    assert "at the end:" not in text
+
+
 def test_bars_begin_at_zero_on_one_scale() -> None:
     found = page(metric="r2", metrics=[("v1", "rows", -0.5), ("v2", "rows", 1.5)])
     styles = [it["style"] for it in found.all("bar") if "c0" in (it["class"] or "")]
