@@ -85,13 +85,16 @@ def test_a_candidate_gets_traffic_only_after_it_was_ready(rollout, history):
 
 @given(rollouts, histories)
 def test_each_step_comes_in_its_order_and_is_held_as_long_as_it_says(rollout, history):
-    now, states = 0.0, live(rollout, history)
+    now, began, states = 0.0, 0.0, live(rollout, history)
     for before, after, seen in zip(states, states[1:], history, strict=False):
         now += seen.seconds
-        if before.phase is not Phase.STEPPING or after == before:
+        if after == before:
+            continue
+        held, began = now - began, now
+        if before.phase is not Phase.STEPPING:
             continue
         if after.phase is not Phase.ROLLED_BACK:
-            assert now - before.since >= rollout.steps[before.step].seconds
+            assert held >= rollout.steps[before.step].seconds
         if after.phase is Phase.STEPPING:
             assert after.step == before.step + 1
         if after.phase is Phase.PROMOTED:
