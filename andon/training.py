@@ -82,7 +82,7 @@ def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
     if task == "regression":
         return Outputs(np.asarray(model.predict(frame), dtype=float).reshape(-1), None)
     probabilities = np.asarray(model.predict_proba(frame), dtype=float)
-    labels = np.asarray(model.classes_)[probabilities.argmax(axis=1)]
+    labels = np.asarray(model.predict(frame))  # not always the likeliest: thresholds can be tuned
     if task == "binary":
         return Outputs(probabilities[:, positive], labels)
     return Outputs(probabilities.max(axis=1), labels)

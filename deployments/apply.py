@@ -6,30 +6,33 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from andon.adapters.files import file_hash, key_of, tree_hash
-from andon.errors import PlatformError
+import yaml
+
+from andon.adapters.files import key_of, load_spec, model_names, tree_hash
+from andon.errors import LineError, PlatformError
 from andon.settings import Settings
 from deployments.platform.programs import line_environment
 
 
 def apply(settings: Settings) -> bool:
-    """Deploy all of `prefect.yaml`; returns whether there was something to do.
+    """Deploy all of `prefect.yaml` and the models' own schedules; returns whether it had to.
 
     Raises PlatformError with what Prefect said.
     """
-    path = settings.project / "prefect.yaml"
-    if not path.is_file():
-        raise PlatformError(f"{path.name}: no such file beside andon.yaml; copy Andon's own")
     import flows
 
-    code = [it for folder in flows.__path__ for it in Path(folder).glob("*.py")]
-    key = key_of(file_hash(path), tree_hash(code, code[0].parent), settings.prefect_api_url)
+    text = yaml.safe_dump(rendered(settings), sort_keys=False)
+    code = [path for folder in flows.__path__ for path in Path(folder).glob("*.py")]
+    key = key_of(text, tree_hash(code, code[0].parent), settings.prefect_api_url)
     stamp = settings.state / "prefect" / "applied"
     if stamp.is_file() and stamp.read_text() == key:
         return False
+    path = settings.state / "prefect" / "prefect.yaml"
+    path.write_text(text)
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", path],
         cwd=settings.project,
         env={**os.environ, **line_environment(settings)},
         capture_output=True,
@@ -37,8 +40,34 @@ def apply(settings: Settings) -> bool:
         check=False,
     )
     if done.returncode:
-        raise PlatformError(
-            f"prefect.yaml was not applied:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
+        said = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        raise PlatformError(f"prefect.yaml was not applied:\n{said}")
     stamp.write_text(key)
     return True
+
+
+def rendered(settings: Settings) -> dict[str, Any]:
+    """`prefect.yaml` with a schedule of `monitor` for every model whose spec has one.
+
+    A model whose spec is broken gets none; the error is for whoever delivers it.
+    """
+    path = settings.project / "prefect.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        (monitor,) = [it for it in content["deployments"] if it["name"] == "monitor"]
+    except FileNotFoundError:
+        raise PlatformError(f"{path.name}: not beside andon.yaml; copy Andon's own") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise PlatformError(f"{path.name}: no deployment `monitor` to be read: {error}") from None
+    schedules = list(monitor.get("schedules") or [])
+    for model in model_names(settings.project):
+        try:
+            cron = load_spec(settings.project, model).monitor_cron
+        except LineError:
+            continue
+        if cron is not None:
+            parameters = {"model": model, "trigger": "cron"}
+            schedule = {"cron": cron, "timezone": "UTC", "slug": model, "parameters": parameters}
+            schedules.append(schedule)
+    monitor["schedules"] = schedules
+    return dict(content)

@@ -108,9 +108,8 @@ class Runs:
         for it in self._call("POST", "/task_runs/filter", body):
             if it["state"] and seen.get(it["id"]) != it["state"]["name"]:
                 seen[it["id"]] = it["state"]["name"]
-                name = it["name"].rsplit("-", 1)[0]  # "train-3f2": the rest is Prefect's
                 yield Event(
-                    name,
+                    it["name"],
                     it["state"]["name"],
                     it["state"]["type"],
                     it["estimated_run_time"] or 0.0,

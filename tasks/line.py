@@ -89,9 +89,15 @@ def _transient(error: object) -> bool:
 
 
 def station(
-    *, reads: Callable[..., str] | None = None, timeout: float = 1800, retries: int = 3
+    *,
+    reads: Callable[..., str] | None = None,
+    timeout: float = 1800,
+    retries: int = 3,
+    name: str = "",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A Prefect task; `reads` gives the hash of what it reads, which is its cache key.
+
+    `name` may hold parameters in braces; without it, a station is called as its function.
 
     With `reads`, a finished station is found again by any later run with the same content.
     """
@@ -103,6 +109,7 @@ def station(
 
         made: Callable[P, R] = task(
             name=work.__name__.replace("_", " "),
+            task_run_name=name or work.__name__.replace("_", " "),
             cache_key_fn=cache_key if reads else None,
             persist_result=bool(reads),
             result_serializer="json",

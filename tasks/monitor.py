@@ -10,7 +10,6 @@ from andon import drift as drifting
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Release
 from andon.compare import quality
-from andon.errors import LineError
 from andon.metrics import METRICS
 from andon.spec import Monitor, QualityMonitor
 from andon.training import truth
@@ -26,7 +25,8 @@ def watch(job: Job, environment: str) -> Watched:
     line = line_for(job.model)
     champion = line.ledger.champion(environment, job.model)
     if champion is None:
-        raise LineError(f"{job.model} has no champion in {environment}: nothing to watch")
+        show(job, "monitor", f"# {job.model} has no champion in {environment}: nothing to watch")
+        return Watched(windows={}, rows={}, verdicts={})
     candidate = line.ledger.candidate_of(champion)
     windows = {it.kind: _window(line, environment, champion, it) for it in line.spec.monitors}
     found = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
 
 from andon.adapters.files import load_settings, model_names
 from andon.errors import LineError
@@ -29,6 +30,11 @@ def restore() -> dict[str, str]:
         except LineError as error:
             done[place] = f"failed: {error}"
         log.info("%s: %s", place, done[place])
+    rows = [f"| {place} | {what} |" for place, what in done.items()]
+    table = "\n".join(["| place | as the ledger says |", "| --- | --- |", *rows])
+    create_markdown_artifact(
+        table, key="reconciled", description="every place, made as it should be"
+    )
     return done
 
 

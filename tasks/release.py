@@ -17,7 +17,7 @@ from tasks.line import GateStopped, Job, Line, keep, line_for, show, station, ve
 from tasks.results import Released
 
 
-@station(timeout=7 * 24 * 3600)
+@station(timeout=7 * 24 * 3600, name="release to {environment}")
 def roll_out(job: Job, version: str, environment: str) -> Released:
     """Bring a candidate through an environment by its plan; resumes after a crash."""
     line = line_for(job.model)
@@ -39,7 +39,7 @@ def roll_out(job: Job, version: str, environment: str) -> Released:
     return _drive(job, line, version, order)
 
 
-@station(timeout=600)
+@station(timeout=600, name="roll back in {environment}")
 def roll_back(job: Job, version: str, environment: str) -> Released:
     """Bring an earlier version back at once: it only has to be ready, and to be itself."""
     line = line_for(job.model)

@@ -80,7 +80,7 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
         raise DataError(f"time: the data has no column {spec.time!r}")
     held_out = pl.Series(splits.is_test(tables.keys(table, spec), spec.test_share, spec.seed))
     learn, test = table.filter(~held_out), table.filter(held_out)
-    signature = tables.signature(learn, spec)
+    signature = tables.signature(table, spec)
     columns = signature.columns
     y = target(learn, spec)
     classes, positive = training.classes_of(y, spec.task, spec.positive)
