@@ -12,6 +12,7 @@ from tasks.register import record, register
 from tasks.release import roll_out
 from tasks.results import Released, Snapshot
 from tasks.snapshot import take_snapshot
+from tasks.summary import sum_up
 from tasks.train import train
 from tasks.validate import validate
 
@@ -36,4 +37,6 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     record(job, snapshot, trained, bundled, image)
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
-    return roll_out(job, version, "production")
+    released = roll_out(job, version, "production")
+    sum_up(job, snapshot, validated, trained, evaluated, released)
+    return released

@@ -166,7 +166,7 @@ def pull_the_cord(station_name: str, verdicts: Iterable[Verdict]) -> None:
     raise GateStopped(f"{station_name} {word}: " + "; ".join(reasons or ["nothing was measured"]))
 
 
-SIGNS = {Outcome.PASS: "✅ pass", Outcome.FAIL: "❌ fail", Outcome.INCONCLUSIVE: "❔ inconclusive"}
+SIGNS = {Outcome.PASS: "✓ pass", Outcome.FAIL: "✗ **fail**", Outcome.INCONCLUSIVE: "? inconclusive"}
 
 
 def verdict_table(verdicts: Iterable[Verdict]) -> str:

@@ -126,4 +126,5 @@ def timeline(line: Line, release: Release, verdicts: list[Verdict]) -> str:
         split = ", ".join(f"{name.rsplit('-', 1)[-1]}: {w} %" for name, w in it.weights.items())
         rows.append(f"| {at} | {it.what} | {split or '-'} |")
     title = f"# {release.model} v{release.version} in {release.environment}: {release.rollout}"
-    return "\n".join([title, "", *rows, "", "## The last gate", "", verdict_table(verdicts)])
+    gate = verdict_table(verdicts) if verdicts else "nothing was decided anew: it serves already"
+    return "\n".join([title, "", *rows, "", "## The last gate", "", gate])
