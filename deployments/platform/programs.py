@@ -44,7 +44,8 @@ def line_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_LOCAL_STORAGE_PATH": str(settings.state / "prefect" / "results"),
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
     }
-    variables["ANDON_BASE_IMAGE"] = settings.base_image
+    if "ANDON_BASE_IMAGE" in os.environ:
+        variables["ANDON_BASE_IMAGE"] = settings.base_image
     if settings.database_url:
         variables["ANDON_DATABASE_URL"] = settings.database_url
     return variables

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import httpx
 import pytest
 from line_under_test import LineUnderTest
 from support import wait_until
+
+from andon.adapters import docker_images
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +72,28 @@ def test_a_run_by_cron_is_scheduled(line: LineUnderTest):
         return any(it["auto_scheduled"] for it in runs)
 
     wait_until(scheduled, 120, "a run of reconcile by its schedule")
+
+
+@pytest.mark.docker
+def test_a_version_gets_its_image_where_an_engine_answers(line: LineUnderTest):
+    client, reason = docker_images.engine()
+    if client is None:
+        pytest.skip(reason)
+    with closing(client):
+        tags = {tag for image in client.images.list() for tag in image.tags}
+        bases = [it for it in ("python:3.11-slim", "andon/base:python3") if it in tags]
+        if not bases:
+            pytest.skip("no base image here: infra/docker/mkbase.sh makes one")
+        settings, spec = line.project / "andon.yaml", line.project / "models/tumor/model.yaml"
+        before = settings.read_text(), spec.read_text()
+        settings.write_text(f"image: required\nbase_image: {bases[0]}\n")
+        spec.write_text(before[1] + "seed: 7\n")  # another split: another build
+        try:
+            line.andon("deliver", "tumor")
+        finally:
+            settings.write_text(before[0])
+            spec.write_text(before[1])
+        image = line.ledger.candidate("tumor", line.champion("tumor")).image
+        name, _, digest = image.partition("@")
+        assert client.images.get(name).id == digest
+        client.images.remove(digest, force=True)
