@@ -56,16 +56,15 @@ def drift(
     """One verdict a feature. Counts are (bins,), nulls and unseen values being bins of their own.
 
     Fails if total variation is at least `effect` and the adjusted p is under `alpha`; inconclusive
-    with fewer than `min_rows` rows in the window.
+    with fewer than `min_rows` rows in the window, or none of this feature at all.
     """
-    names = [name for name in reference if name in window]
-    sizes = {name: int(window[name].sum()) for name in names}
-    told = [n for n in names if sizes[n] >= min_rows and reference[n].sum() > 0]
+    sizes = {name: int(window[name].sum()) if name in window else 0 for name in reference}
+    told = [n for n in reference if sizes[n] >= max(min_rows, 1) and reference[n].sum() > 0]
     raw = np.array([two_sample_p(reference[name], window[name]) for name in told])
     adjusted = dict(zip(told, benjamini_hochberg(raw) if told else raw, strict=True))
     unadjusted = dict(zip(told, raw, strict=True))
     verdicts = []
-    for name in names:
+    for name in reference:
         check, n = f"drift: {name}", sizes[name]
         if name not in adjusted:
             verdicts.append(

@@ -10,6 +10,7 @@ from andon import training
 from andon.adapters.files import key_of
 from andon.adapters.ledger import Candidate
 from andon.compare import not_worse
+from andon.errors import DataError
 from andon.metrics import METRICS
 from andon.verdict import Outcome, Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
@@ -48,14 +49,24 @@ def _verdict(line: Line, champion: Candidate | None, trained: Trained) -> Verdic
     if champion.build == trained.key:
         detail = f"this build is the champion, v{champion.version}"
         return Verdict(check=check, outcome=Outcome.PASS, n=trained.rows[1], detail=detail)
+    from serving.engine import Refused
+
     folder = line.settings.state / trained.folder
     facts = json.loads((folder / "facts.json").read_text())
     metric = line.spec.metric_name
     challenger, y = _challenger(line, folder, facts)
+    try:
+        rescored = _rescored(line, champion, folder, METRICS[metric].uses)
+    except (DataError, Refused) as error:
+        detail = (
+            f"the champion v{champion.version} cannot score these rows, so nothing can be "
+            f"compared: {error}; `andon release {line.spec.name} VERSION` releases without it"
+        )
+        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, detail=detail)
     return not_worse(
         metric,
         y,
-        _rescored(line, champion, folder, METRICS[metric].uses),
+        rescored,
         challenger,
         margin=line.spec.metric.margin,
         seed=line.spec.seed,
@@ -90,9 +101,8 @@ def _rescored(line: Line, champion: Candidate, folder: Path, uses: str) -> Any:
 
     bundle = engine.load(line.settings.state / champion.bundle)
     test = pl.read_parquet(folder / "held_out.parquet")
-    scores = bundle.scores(tables.records(test, bundle.signature.columns))
-    if uses == "value":
-        return scores
-    if uses == "probability":
-        return scores[:, bundle.manifest.positive]
-    return np.asarray(bundle.manifest.classes)[scores.argmax(axis=1)]
+    records = tables.records(test, bundle.signature.columns)
+    if uses == "label":
+        return np.asarray([answer["label"] for answer in bundle.answer(records)])
+    scores = bundle.scores(records)
+    return scores if uses == "value" else scores[:, bundle.manifest.positive]

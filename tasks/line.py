@@ -141,8 +141,9 @@ def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Itera
                 yield job
         else:
             yield job
-    except Exception as error:
+    except BaseException as error:  # a cancelled run ends by more than an Exception
         outcome = "stopped" if isinstance(error, GateStopped) else "failed"
+        outcome = outcome if isinstance(error, Exception) else "interrupted"
         ledger.end_run(run_id, outcome, f"{error}")
         raise
     ledger.end_run(run_id, "completed", "")

@@ -21,6 +21,7 @@ from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 PROBES_A_TICK = 20
+ABANDONED_SECONDS = 900.0
 
 
 class ProbeFunction(Protocol):
@@ -116,14 +117,24 @@ class Driver:
         )
 
     def restore(self, environment: str, model: str) -> str:
-        """Make the world match the ledger: after a start, a crash, or somebody's hand."""
-        with lock(self._ledger, f"release/{environment}/{model}"):
-            release = self._ledger.unfinished(environment, model)
-            release = release or self._ledger.champion(environment, model)
-            if release is None:
-                return "nothing released"
-            self._apply(environment, model, wanted(release.rollout))
-            return f"v{release.version}: {release.rollout}"
+        """Make the world match the ledger: after a start, a crash, or somebody's hand.
+
+        A release that a driver is at is left to it; one that nobody has driven for
+        ABANDONED_SECONDS is rolled back, because nobody watches its gates.
+        """
+        try:
+            with lock(self._ledger, f"release/{environment}/{model}", _leave_it):
+                release = self._ledger.unfinished(environment, model)
+                if release and self._clock() - release.rollout.since > ABANDONED_SECONDS:
+                    release = self._finish_off(release, "abandoned: nobody drives it any more")
+                if release is None or release.rollout.ended:
+                    release = self._ledger.champion(environment, model)
+                if release is None:
+                    return "nothing released"
+                self._apply(environment, model, wanted(release.rollout))
+                return f"v{release.version}: {release.rollout}"
+        except _AtWork:
+            return "a release is at work"
 
     def _drive(
         self, release: Release, candidate: Candidate, limits: Limits, report: Report
@@ -267,6 +278,14 @@ class Driver:
 
     def _bundle(self, candidate: Candidate) -> Path:
         return self._settings.state / candidate.bundle
+
+
+class _AtWork(Exception):
+    """Somebody else holds the release's lock."""
+
+
+def _leave_it() -> None:
+    raise _AtWork
 
 
 class _Watch:

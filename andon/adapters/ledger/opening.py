@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -76,7 +76,8 @@ def lock(ledger: Ledger, name: str, waiting: Callable[[], None] = lambda: None) 
             try:
                 yield
             finally:
-                if not connection.invalidated:
+                # A connection that broke has given the lock back already.
+                with suppress(sa.exc.DBAPIError):
                     connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
         return
     path = Path(f"{engine.url.database}.{name.replace('/', '-')}.lock")
