@@ -69,10 +69,10 @@ def lock(ledger: Ledger, name: str, waiting: Callable[[], None] = lambda: None) 
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             key = sa.func.hashtextextended(name, 0)
-            _poll(
-                lambda: bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key)))),
-                waiting,
-            )
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
+                waiting()
+                # PostgreSQL's own queue: who came first is next. Who polls is next by chance.
+                connection.execute(sa.select(sa.func.pg_advisory_lock(key)))
             try:
                 yield
             finally:
