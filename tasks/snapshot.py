@@ -12,9 +12,11 @@ from tasks.results import Snapshot
 
 
 def _tracked(job: Job) -> str:
-    settings = load_settings()
-    spec = load_spec(settings.project, job.model)
-    return dvc.tracked(settings.project, Path("models") / job.model / spec.data)[0]
+    project = load_settings().project
+    data = Path("models") / job.model / load_spec(project, job.model).data
+    if (project / data).is_file():
+        dvc.fetch(project, data)  # changed but not added: say so, though the snapshot is there
+    return dvc.tracked(project, data)[0]
 
 
 @station(reads=_tracked)
