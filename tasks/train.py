@@ -14,7 +14,7 @@ from andon import training
 from andon.adapters import projects
 from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
 from andon.compare import within_limit
-from andon.errors import DataError
+from andon.errors import DataError, LineError
 from andon.metrics import METRICS
 from andon.spec import ModelSpec
 from andon.verdict import Verdict
@@ -72,7 +72,6 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
 
     from andon import profile, splits
     from andon.adapters import tables
-    from serving.archive import dump
 
     spec, settings = line.spec, line.settings
     table = pl.read_parquet(settings.state / snapshot.folder / tables.SNAPSHOT)
@@ -84,11 +83,7 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
     columns = signature.columns
     y = target(learn, spec)
     classes, positive = training.classes_of(y, spec.task, spec.positive)
-    model = training.fit(
-        projects.load_pipeline(settings.project, spec.name),
-        tables.training_frame(learn, columns),
-        y,
-    )
+    model = _fitted(line, tables.training_frame(learn, columns), y)
     said = training.outputs(model, tables.training_frame(test, columns), spec.task, positive)
     y_test, named = target(test, spec), classes[positive] if positive >= 0 else None
     metric = spec.metric_name
@@ -100,7 +95,7 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
         verdicts.append(
             within_limit(metric, metrics[metric], spec.metric.limit, len(y_test), "absolute limit")
         )
-    dump(model, folder / "model.skops")
+    _keep_model(model, folder / "model.skops", f"models/{spec.name}/pipeline.py")
     test.write_parquet(folder / "held_out.parquet")
     (folder / "signature.json").write_bytes(msgspec.json.encode(signature))
     reference = profile.build(learn, columns, said.scores)
@@ -113,6 +108,34 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
         "verdicts": [it.model_dump(mode="json") for it in verdicts],
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+
+
+def _fitted(line: Line, frame: Any, y: Any) -> Any:
+    spec = line.spec
+    model = training.fit(projects.load_pipeline(line.settings.project, spec.name), frame, y)
+    if spec.task != "regression" and not hasattr(model, "predict_proba"):
+        raise LineError(
+            f"models/{spec.name}/pipeline.py: task {spec.task!r} needs probabilities, but "
+            f"{type(model).__name__} has no predict_proba; put it into a CalibratedClassifierCV"
+        )
+    return model
+
+
+def _keep_model(model: Any, path: Path, code: str) -> None:
+    """Write it and read it again: what a prediction server would refuse is no use to anybody."""
+    from serving.archive import dump
+    from serving.bundle import BundleError
+    from serving.engine import read_model
+
+    dump(model, path)
+    try:
+        read_model(path)
+    except BundleError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise LineError(
+            f"{code}: no prediction server would load this pipeline: it {why}; use the classes of "
+            "scikit-learn, without lambdas or functions of your own"
+        ) from None
 
 
 def target(table: pl.DataFrame, spec: ModelSpec) -> Any:
