@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from andon.adapters import database
 from andon.adapters.driver import Driver
-from andon.adapters.files import load_settings, load_spec
+from andon.adapters.files import demand_room, load_settings, load_spec
 from andon.adapters.ledger import Ledger, lock, open_ledger
 from andon.adapters.probe import GatewayProbe
 from andon.adapters.process_target import ProcessTarget
@@ -138,6 +138,7 @@ def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Itera
         if queue:
             busy = f"another delivery of {model} is at work; this run waits for it"
             with lock(ledger, f"line/{model}", lambda: log.info(busy)):
+                demand_room(settings)
                 yield job
         else:
             yield job

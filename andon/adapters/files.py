@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from andon.errors import LineError, SpecError
+from andon.errors import LineError, PlatformError, SpecError
 from andon.reading import parse_settings, parse_spec
 from andon.settings import Settings
 from andon.spec import ModelSpec
 
 SETTINGS_FILE = "andon.yaml"
+MIN_FREE_BYTES = 256 << 20  # for one delivery: a snapshot, a build, a bundle, and their records
 
 
 def find_project(start: Path | None = None) -> Path:
@@ -81,6 +82,17 @@ def key_of(*parts: object) -> str:
 def tree_hash(paths: Iterable[Path], root: Path) -> str:
     """One hash over files, by relative path and content."""
     return key_of(*(f"{p.relative_to(root)}={file_hash(p)}" for p in sorted(paths)))
+
+
+def demand_room(settings: Settings) -> None:
+    """Raises PlatformError if what a delivery writes may not fit: better before than half-way."""
+    for folder in filter(Path.is_dir, (settings.state, settings.store)):
+        free = shutil.disk_usage(folder).free
+        if free < MIN_FREE_BYTES:
+            raise PlatformError(
+                f"{folder}: {free / 2**20:,.0f} MiB free, a delivery needs "
+                f"{MIN_FREE_BYTES / 2**20:,.0f}: make room"
+            )
 
 
 def stored(folder: Path, make: Callable[[Path], None]) -> tuple[Path, bool]:
