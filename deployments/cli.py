@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from andon.adapters.files import load_settings, model_names
 from andon.errors import LineError
@@ -149,7 +150,6 @@ def main() -> None:
     try:
         app()
     except LineError as error:
-        Console(stderr=True, highlight=False).print(
-            f"[bold red]error[/bold red] {error}", markup=True
-        )
+        text = f"[bold red]error[/bold red] {escape(str(error))}"
+        Console(stderr=True, highlight=False).print(text, soft_wrap=True)
         sys.exit(1)

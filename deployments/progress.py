@@ -18,14 +18,17 @@ def follow(runs: Runs, run_id: str, out: Console, indent: str = "  ") -> bool:
                 note = " (reused)" if event.state == "Cached" else ""
                 why = "" if event.kind == "COMPLETED" else f": {escape(event.message[:300])}"
                 sign = SIGNS.get(event.kind, "·")
-                out.print(f"{indent}{sign} {event.station:<18} {event.seconds:6.1f} s{note}{why}")
+                out.print(f"{indent}{sign} {event.station:<22} {event.seconds:6.1f} s{note}{why}")
             elif event.station:
                 spinner.update(f"{event.station}: {event.state.lower()}")
             elif event.kind in ENDED:
                 sign, why = SIGNS.get(event.kind, "·"), ""
                 if event.kind != "COMPLETED":
                     why = f"\n{indent}  {escape(event.message)}"
-                out.print(f"{indent}{sign} {event.state.lower():<18} {event.seconds:6.1f} s{why}")
+                out.print(
+                    f"{indent}{sign} {event.state.lower():<22} {event.seconds:6.1f} s{why}",
+                    soft_wrap=True,
+                )
                 return event.kind == "COMPLETED"
             else:
                 spinner.update(event.state.lower())

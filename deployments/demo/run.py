@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from andon.adapters.ledger import Alert, Ledger
 from andon.errors import LineError
@@ -33,10 +34,10 @@ def run(settings: Settings, out: Console) -> int:
     try:
         demo.course()
     except LineError as error:
-        out.print(f"[bold red]the demo stopped:[/bold red] {error}")
+        out.print(f"[bold red]the demo stopped:[/bold red] {escape(str(error))}", soft_wrap=True)
     finally:
         demo.end()
-    return demo.summary()
+    return demo.summary() if demo.ledger is not None else 1
 
 
 class Demo:
@@ -93,7 +94,7 @@ class Demo:
         out.print()
         for check in story.checks:
             sign = "[green]✓[/green]" if check.seen else "[red]✗[/red]"
-            out.print(f"{sign} {check.what}: {check.detail}")
+            out.print(f"{sign} {check.what}: {escape(check.detail)}", soft_wrap=True)
         out.print()
         for name, url in story.links:
             out.print(f"{name:<12} {url}", soft_wrap=True)
