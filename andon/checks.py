@@ -32,13 +32,19 @@ class Probe:
 
 
 def same_answer(expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Labels equal, numbers within 1e-9; the prediction id is not part of an answer."""
+    """Labels equal, numbers within 1e-9; what is expected nowhere, as the id, may be anything."""
     return all(key in found and _same(value, found[key]) for key, value in expected.items())
 
 
 def _same(expected: Any, found: Any) -> bool:
     if isinstance(expected, Mapping):
-        return isinstance(found, Mapping) and same_answer(expected, found)
+        return (
+            isinstance(found, Mapping)
+            and len(expected) == len(found)
+            and same_answer(expected, found)
+        )
+    if isinstance(found, bool) != isinstance(expected, bool):
+        return False
     if isinstance(expected, float) and isinstance(found, int | float):
         return abs(expected - found) <= TOLERANCE * max(1.0, abs(expected))
     return bool(expected == found)
