@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from andon.errors import SpecError
 from andon.settings import Settings
@@ -32,9 +34,9 @@ class _UniqueKeys(yaml.SafeLoader):
 def parse_spec(text: str, *, name: str, file: str) -> ModelSpec:
     """A model project's spec; `name` is its folder's. Raises SpecError with every problem."""
     raw = _mapping(text, file)
-    if raw.setdefault("name", name) != name:
-        raise SpecError(f"{file}: name: found {raw['name']!r}, the folder is called {name!r}")
-    return _validated(ModelSpec, raw, file)
+    found = raw.get("name", name)
+    wrong = [] if found == name else [f"name: found {found!r}, the folder is called {name!r}"]
+    return _validated(ModelSpec, {**raw, "name": name}, file, wrong)
 
 
 def parse_settings(text: str, *, file: str, overrides: dict[str, Any]) -> Settings:
@@ -45,7 +47,8 @@ def parse_settings(text: str, *, file: str, overrides: dict[str, Any]) -> Settin
 def _mapping(text: str, file: str) -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - it is a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        # PyYAML lets these two through: a date like 2026-99-99, a list as a key.
         raise SpecError(f"{file}: not YAML: {error}") from None
     if raw is None:
         return {}
@@ -54,21 +57,66 @@ def _mapping(text: str, file: str) -> dict[str, Any]:
     return raw
 
 
-def _validated(kind: type[M], raw: dict[str, Any], file: str) -> M:
+def _validated(kind: type[M], raw: dict[str, Any], file: str, wrong: Sequence[str] = ()) -> M:
+    problems = list(wrong)
     try:
-        return kind.model_validate(raw)
+        made = kind.model_validate(raw)
     except ValidationError as error:
-        problems = [_problem(it, kind) for it in error.errors()]
+        problems += [_problem(it, kind) for it in error.errors() if not _follows(it, error)]
+    if problems:
         lines = "\n  ".join(problems)
-        raise SpecError(f"{file}: {len(problems)} problem(s)\n  {lines}") from None
+        raise SpecError(f"{file}: {len(problems)} problem(s)\n  {lines}")
+    return made
+
+
+def _follows(problem: Any, error: ValidationError) -> bool:
+    """A list that is too short only because the problems in it were taken out."""
+    place = problem["loc"]
+    within = [it for it in error.errors() if it["loc"][: len(place)] == place]
+    return problem["type"] == "too_short" and len(within) > 1
 
 
 def _problem(error: Any, kind: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(file)"
+    key, allowed, tags = _place(kind, error["loc"])
     if error["type"] == "extra_forbidden":
-        allowed = f" (at the top level allowed: {', '.join(kind.model_fields)})"
-        return f"{key}: unknown key" + (allowed if len(error["loc"]) == 1 else "")
+        return f"{key}: unknown key; allowed here: {', '.join(allowed)}"
     if error["type"] == "missing":
         return f"{key}: missing"
-    found = "" if error["type"] == "value_error" else f"found {error['input']!r}: "
-    return f"{key}: {found}{error['msg']}"
+    if error["type"] == "union_tag_not_found":
+        missing = error["ctx"]["discriminator"].strip("'")
+        return f"{key}.{missing}: missing; allowed: {', '.join(tags)}"
+    if error["type"] == "value_error":
+        return f"{key}.{error['ctx']['error']}"  # our own validators name the rest of the key
+    return f"{key}: found {error['input']!r}: {error['msg']}"
+
+
+def _place(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[str, list[str], list[str]]:
+    """A problem's key as it stands in the file, the keys allowed beside it, and its kinds.
+
+    Pydantic's own key also has the kind (canary, drift, …) where there are several.
+    """
+    inside, key = [kind], []
+    fields: dict[str, FieldInfo] = {}
+    for part in loc:
+        told = [it for it in inside if len(inside) > 1 and part in _tags(it)]
+        if told:
+            inside = told
+            continue
+        key.append(str(part))
+        fields = {name: it for model in inside for name, it in model.model_fields.items()}
+        if part in fields:
+            inside = _models(fields[str(part)].annotation)
+    return ".".join(key) or "(file)", list(fields), [tag for it in inside for tag in _tags(it)]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a value of this type may be, or hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _tags(model: type[BaseModel]) -> list[str]:
+    """What tells a model from others in a union: the fields that can have one value only."""
+    literals = [get_args(it.annotation) for it in model.model_fields.values()]
+    return [it[0] for it in literals if len(it) == 1 and isinstance(it[0], str)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 
 from andon.metrics import METRICS, Task, default_metric
 
@@ -28,7 +28,7 @@ class Metric(Frozen):
     """
 
     name: str | None = None
-    limit: float | None = None
+    limit: FiniteFloat | None = None
     margin: float = Field(0.01, ge=0)
 
 
@@ -145,16 +145,16 @@ class ModelSpec(Frozen):
     monitor_cron: Cron | None = "*/15 * * * *"
     retraining: Retraining = Retraining()
 
-    @model_validator(mode="after")
-    def _known_metric(self) -> Self:
-        metric = self.metric_name
-        allowed = sorted(name for name, it in METRICS.items() if self.task in it.tasks)
-        if metric not in allowed:
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, metric: Metric, others: ValidationInfo) -> Metric:
+        task = others.data.get("task")  # none if it is wrong itself
+        allowed = sorted(name for name, it in METRICS.items() if task in it.tasks)
+        if metric.name is not None and allowed and metric.name not in allowed:
             raise ValueError(
-                f"metric.name: found {metric!r}, allowed for task {self.task!r}: "
-                + ", ".join(allowed)
+                f"name: found {metric.name!r}, allowed for task {task!r}: " + ", ".join(allowed)
             )
-        return self
+        return metric
 
     @property
     def metric_name(self) -> str:

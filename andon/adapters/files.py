@@ -41,10 +41,10 @@ def load_settings(project: Path | None = None) -> Settings:
         "base_image": os.environ.get("ANDON_BASE_IMAGE"),
     }
     overrides: dict[str, Any] = {key: value for key, value in variables.items() if value}
-    path = folder / SETTINGS_FILE
+    names = [f"ANDON_{key.upper()}" for key in overrides]
     return parse_settings(
-        path.read_text(encoding="utf-8"),
-        file=SETTINGS_FILE,
+        _text(folder / SETTINGS_FILE, SETTINGS_FILE),
+        file=f"{SETTINGS_FILE} with {', '.join(names)}" if names else SETTINGS_FILE,
         overrides={**overrides, "project": folder},
     )
 
@@ -59,13 +59,17 @@ def load_spec(project: Path, model: str) -> ModelSpec:
     path = project / "models" / model / "model.yaml"
     file = str(path.relative_to(project))
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_spec(_text(path, file), name=model, file=file)
     except FileNotFoundError:
         known = ", ".join(model_names(project)) or "none"
         raise SpecError(f"{file}: no such file; model projects here: {known}") from None
+
+
+def _text(path: Path, file: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: not UTF-8: {error}") from None
-    return parse_spec(text, name=model, file=file)
 
 
 def file_hash(path: Path) -> str:
