@@ -8,7 +8,7 @@ from flows.parameters import Model, Trigger
 from tasks.bundle import build_image, make_bundle
 from tasks.evaluate import evaluate
 from tasks.line import Job, at_work, pull_the_cord
-from tasks.register import record, register
+from tasks.register import mirror, record, register
 from tasks.release import roll_out
 from tasks.results import Released, Snapshot
 from tasks.snapshot import take_snapshot
@@ -38,5 +38,6 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
     released = roll_out(job, version, "production")
+    mirror(job, released)
     sum_up(job, snapshot, validated, trained, evaluated, released)
     return released

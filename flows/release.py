@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.parameters import Environment, Model, Trigger, Version
 from tasks.line import at_work
+from tasks.register import mirror
 from tasks.release import roll_out
 from tasks.results import Released
 
@@ -19,4 +20,6 @@ def release(
 ) -> Released:
     """Bring a registered version through an environment's release plan."""
     with at_work("release", model, trigger) as job:
-        return roll_out(job, version, environment)
+        released = roll_out(job, version, environment)
+        mirror(job, released)
+        return released

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.parameters import Environment, Model, Trigger, Version
 from tasks.line import at_work
+from tasks.register import mirror
 from tasks.release import roll_back, version_before
 from tasks.results import Released
 
@@ -19,4 +20,6 @@ def rollback(
 ) -> Released:
     """Return to a version (none: the one before the champion); interrupts a release at work."""
     with at_work("rollback", model, trigger, queue=False) as job:
-        return roll_back(job, version or version_before(job, environment), environment)
+        released = roll_back(job, version or version_before(job, environment), environment)
+        mirror(job, released)
+        return released

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
 
 from andon.adapters import projects
 from andon.adapters.mlflow_registry import Build, Registry
+from andon.errors import LineError
 from andon.verdict import gate
 from tasks.line import Job, line_for, station
-from tasks.results import Bundled, Evaluated, Snapshot, Trained
+from tasks.results import Bundled, Evaluated, Released, Snapshot, Trained
 
 
 @station()
@@ -70,6 +72,17 @@ def _version(library: str) -> str:
     from importlib.metadata import version
 
     return version(library)
+
+
+@station()
+def mirror(job: Job, released: Released) -> None:
+    """Show in MLflow who is champion. The ledger decides; a silent MLflow changes nothing."""
+    if released.environment != "production":
+        return
+    try:
+        Registry(line_for(job.model).settings).alias(job.model, "champion", released.version)
+    except LineError as error:
+        get_run_logger().warning("MLflow's alias was not set: %s", error)
 
 
 @station()

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from andon.adapters.ledger import Alert, Ledger
 from andon.errors import LineError
+from andon.rollout import Phase
 from andon.settings import Settings
 from deployments.demo import evidence, report
 from deployments.demo.story import Story
@@ -56,6 +57,9 @@ class Demo:
             start(self.settings, self.out)
         self.ledger = parts().ledger
         self._set_aside()
+        if delivered := self._before_retraining():
+            with self._stage("back to what was delivered: an earlier demo retrained it"):
+                self._flow("rollback", version=delivered)
         with self._stage(f"deliver {MODEL}"):
             self._flow("deliver")
         with self._stage("live traffic like the training data"):
@@ -131,8 +135,9 @@ class Demo:
         self.traffic.start()
         return self.traffic
 
-    def _flow(self, flow: str) -> None:
-        run_id = self.runs.start(flow, {"model": MODEL, "trigger": "the demo"})
+    def _flow(self, flow: str, **parameters: str) -> None:
+        asked = {"model": MODEL, "trigger": "the demo", **parameters}
+        run_id = self.runs.start(flow, asked)
         if not follow(self.runs, run_id, self.out):
             raise LineError(f"{flow} did not complete; see {self.runs.link(run_id)}")
 
@@ -173,6 +178,19 @@ class Demo:
         """An earlier demo that was cut off may have left an incident: this one needs its own."""
         for incident in self._ledger().open_incidents(MODEL, PRODUCTION):
             self._ledger().tell(incident.id, "set aside: a new demo starts", "closed")
+
+    def _before_retraining(self) -> str:
+        """The last version that no alert made, if one that an alert made is champion.
+
+        Customers are back to what they were when a demo begins. On the changed ones' labels the
+        line would refuse, rightly, to deliver the old model again.
+        """
+        ledger = self._ledger()
+        for number, release in enumerate(ledger.releases(MODEL, PRODUCTION)):
+            made_by_alert = ledger.candidate_of(release).trigger.startswith("alert")
+            if release.rollout.phase is Phase.PROMOTED and not made_by_alert:
+                return release.version if number else ""
+        return ""
 
     def _ledger(self) -> Ledger:
         assert self.ledger is not None  # noqa: S101 - set before anything needs it

@@ -26,6 +26,9 @@ def test_the_demo_sees_all_of_it_twice_in_a_row_and_down_leaves_nothing():
             summary = (line.settings.state / "demo.html").read_text(encoding="utf-8")
             assert "0 failed requests" in summary
             assert line.ask("churn", line.sample("churn")).status_code == 200, "it still serves"
+            again = line.andon("deliver", "churn", check=False)
+            assert again.returncode == 1, "the old model is worse for the customers of today"
+            assert "no harm seen on live rows" in again.stdout
         finally:
             line.close()
         assert strays.marked(line.settings) == []
