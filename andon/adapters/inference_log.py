@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,24 +49,35 @@ def read_window(
     pattern = f"{version or '*'}/*.jsonl"
     rows, corrupt = [], 0
     for row in _lines(folder.glob(pattern), since):
-        if row is None:
+        if row is None or not _is_prediction(row):
             corrupt += 1
-        elif row.get("time", 0.0) >= since and not row.get("probe"):
+        elif row["time"] >= since and not row.get("probe"):
             rows.append(row)
     rows.sort(key=lambda row: row["time"])
-    rows = rows if latest is None else rows[-latest:]
+    rows = rows if latest is None else rows[max(0, len(rows) - latest) :]
     labels, more = _labels(settings.feedback_log / environment / model, {r["id"] for r in rows})
     return Window(tuple(rows), labels, corrupt + more)
 
 
 def _labels(folder: Path, wanted: set[str]) -> tuple[dict[str, Any], int]:
-    found, corrupt = {}, 0
+    """The label of each prediction; of several the one that came last."""
+    found: dict[str, tuple[float, Any]] = {}
+    corrupt = 0
     for row in _lines(folder.glob("*.jsonl"), 0.0):
-        if row is None or "id" not in row or "label" not in row:
+        if row is None or not _is_label(row):
             corrupt += 1
-        elif row["id"] in wanted:
-            found[row["id"]] = row["label"]
-    return found, corrupt
+        elif row["id"] in wanted and row["time"] >= found.get(row["id"], (0.0,))[0]:
+            found[row["id"]] = (row["time"], row["label"])
+    return {id_: label for id_, (_, label) in found.items()}, corrupt
+
+
+def _has(**kinds: Any) -> Callable[[dict[str, Any]], bool]:
+    """Whether a line has what we rely on: half a disk sector can be JSON too."""
+    return lambda row: all(isinstance(row.get(key), kind) for key, kind in kinds.items())
+
+
+_is_prediction = _has(id=str, time=int | float, inputs=dict, outputs=dict)
+_is_label = _has(id=str, time=int | float, label=str | int | float | bool)
 
 
 def _lines(paths: Iterator[Path], since: float) -> Iterator[dict[str, Any] | None]:
@@ -80,5 +91,5 @@ def _lines(paths: Iterator[Path], since: float) -> Iterator[dict[str, Any] | Non
                     continue  # still being written
                 try:
                     yield decode(line)
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, UnicodeDecodeError):
                     yield None
