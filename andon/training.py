@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,23 +71,30 @@ def fit(pipeline: Any, frame: Any, y: Array) -> Any:
             f"pipeline.py: pipeline() returned {type(pipeline).__name__}, "
             "expected a scikit-learn estimator or pipeline"
         )
-    try:
-        return pipeline.fit(frame, y)
-    except Exception as error:  # the project's own code may raise anything
-        raise LineError(
-            f"the pipeline could not be fitted: {type(error).__name__}: {error}"
-        ) from error
+    with _blaming_the_pipeline("be fitted"):
+        pipeline.fit(frame, y)
+    return pipeline
 
 
 def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
     """Score rows; (n, columns) in, (n,) out."""
-    if task == "regression":
-        return Outputs(np.asarray(model.predict(frame), dtype=float).reshape(-1), None)
-    probabilities = np.asarray(model.predict_proba(frame), dtype=float)
-    labels = np.asarray(model.predict(frame))  # not always the likeliest: thresholds can be tuned
+    with _blaming_the_pipeline("score rows"):
+        if task == "regression":
+            return Outputs(np.asarray(model.predict(frame), dtype=float).reshape(-1), None)
+        probabilities = np.asarray(model.predict_proba(frame), dtype=float)
+        labels = np.asarray(model.predict(frame))  # not always the likeliest: thresholds are tuned
     if task == "binary":
         return Outputs(probabilities[:, positive], labels)
     return Outputs(probabilities.max(axis=1), labels)
+
+
+@contextmanager
+def _blaming_the_pipeline(to: str) -> Iterator[None]:
+    """The project's own code may raise anything; people need its name and what it was at."""
+    try:
+        yield
+    except Exception as error:
+        raise LineError(f"the pipeline could not {to}: {type(error).__name__}: {error}") from error
 
 
 def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Verdict]:
@@ -98,7 +107,7 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
         raise DataError("no held-out rows: the data is too small for test_share")
     finite = bool(np.isfinite(said.scores).all())
     found = info.of(y_test, said.of_kind(info.uses))
-    dummy = info.of(y_test, _baseline(info.uses, y_train, n))
+    dummy = info.of(y_test, _baseline(metric, y_train, n))
     better = found > dummy if info.greater_is_better else found < dummy
     known = np.isfinite(found) and np.isfinite(dummy)
     learned = Outcome.PASS if better else Outcome.FAIL
@@ -120,8 +129,9 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
     ]
 
 
-def _baseline(uses: str, y_train: Array, n: int) -> Array:
-    if uses == "label":
+def _baseline(metric: str, y_train: Array, n: int) -> Array:
+    """The best constant for a metric."""
+    if METRICS[metric].uses == "label":
         values, counts = np.unique(y_train, return_counts=True)
         return np.full(n, values[counts.argmax()], dtype=y_train.dtype)
-    return np.full(n, float(np.mean(y_train)))
+    return np.full(n, float(np.median(y_train) if metric == "mae" else np.mean(y_train)))
