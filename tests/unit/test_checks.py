@@ -54,8 +54,17 @@ def test_a_quantile_is_interpolated_in_its_bucket():
     assert quantile(NOTHING, mixed, 0.95) == pytest.approx(0.1 + 0.5 * 0.15)
 
 
-def test_what_is_above_every_bound_counts_as_the_highest_bound():
-    assert quantile(NOTHING, counted([60.0] * 10), 0.95) == 2.5
+def test_a_quantile_above_every_bound_can_be_anything():
+    assert quantile(NOTHING, counted([60.0] * 10), 0.95) == inf
+    assert quantile(NOTHING, counted([60.0] * 4 + [0.01] * 96), 0.95) <= 0.01
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(300, FAIL), (2_500, FAIL), (5_000, INCONCLUSIVE)])
+def test_a_latency_above_every_bound_never_passes(limit, outcome):
+    verdict = http(NOTHING, counted([60.0] * 100), Limits(p95_ms=limit), 100)[1]
+    assert verdict.outcome is outcome
+    assert verdict.value == 2_500
+    assert "above 2500 ms" in verdict.detail
 
 
 def test_without_requests_or_buckets_a_quantile_is_0():
