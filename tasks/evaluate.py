@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from andon import training
 from andon.adapters.files import key_of
 from andon.adapters.inference_log import Window, read_window
-from andon.adapters.ledger import Candidate
+from andon.adapters.ledger import Candidate, Release
 from andon.compare import not_worse
 from andon.errors import DataError
 from andon.metrics import METRICS
@@ -25,14 +25,22 @@ FEWEST_LIVE_ROWS = 200
 PRODUCTION = "production"
 
 
-def _champion(line: Line) -> Candidate | None:
-    release = line.ledger.champion(PRODUCTION, line.spec.name)
+def _serving(job: Job, line: Line) -> Release | None:
+    """The champion's release; if this run made it champion, the one before: a retry is no rival."""
+    release = line.ledger.champion(PRODUCTION, job.model)
+    if release is None or release.run_id != job.run_id:
+        return release
+    return line.ledger.champion(PRODUCTION, job.model, at=release.started_at)
+
+
+def _champion(job: Job, line: Line) -> Candidate | None:
+    release = _serving(job, line)
     return line.ledger.candidate_of(release) if release else None
 
 
 def _live(job: Job, line: Line) -> Window:
     """Live rows since the champion serves; none for a retraining, which has learned from them."""
-    release = line.ledger.champion(PRODUCTION, line.spec.name)
+    release = _serving(job, line)
     if release is None or job.flow == "retrain":
         return Window((), {})
     since = release.ended_at or 0.0
@@ -40,17 +48,17 @@ def _live(job: Job, line: Line) -> Window:
 
 
 def _read(job: Job, snapshot: Snapshot, trained: Trained) -> str:
+    """Live rows come all the time: what a run has judged it judges no more, another run does."""
     line = line_for(job.model)
-    champion, live = _champion(line), _live(job, line)
-    labelled = sorted(live.labels)
-    return key_of(trained.key, champion and champion.digest, line.spec.metric, labelled)
+    champion = _champion(job, line)
+    return key_of(job.run_id, trained.key, champion and champion.digest, line.spec.metric)
 
 
 @station(reads=_read)
 def evaluate(job: Job, snapshot: Snapshot, trained: Trained) -> Evaluated:
     """Score the champion again on the same held-out rows, and on what came back live."""
     line = line_for(job.model)
-    champion = _champion(line)
+    champion = _champion(job, line)
     verdicts = _verdicts(line, champion, trained, _live(job, line))
     keep(job, "evaluate", f"build {trained.key}", verdicts)
     name = f"v{champion.version}" if champion else "none yet"

@@ -157,13 +157,23 @@ def keep(job: Job, station_name: str, subject: str, verdicts: Iterable[Verdict])
     )
 
 
+def kept(job: Job, station_name: str, subject: str) -> list[Verdict]:
+    """What this run has written of a station, before it was killed."""
+    fields = Verdict.model_fields
+    return [
+        Verdict(**{name: getattr(it, name) for name in fields})
+        for it in line_for(job.model).ledger.verdicts(job.model)
+        if (it.run_id, it.station, it.subject) == (job.run_id, station_name, subject)
+    ]
+
+
 def pull_the_cord(station_name: str, verdicts: Iterable[Verdict]) -> None:
     """The gate: raises GateStopped unless every verdict is a pass."""
-    kept = list(verdicts)
-    outcome = gate(kept)
+    given = list(verdicts)
+    outcome = gate(given)
     if outcome is Outcome.PASS:
         return
-    reasons = [f"{it.check}: {it.detail}" for it in kept if it.outcome is outcome]
+    reasons = [f"{it.check}: {it.detail}" for it in given if it.outcome is outcome]
     word = "failed" if outcome is Outcome.FAIL else "could not be decided"
     raise GateStopped(f"{station_name} {word}: " + "; ".join(reasons or ["nothing was measured"]))
 

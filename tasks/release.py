@@ -8,12 +8,22 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from andon.adapters.driver import Order
-from andon.adapters.ledger import Candidate, Release
+from andon.adapters.ledger import Release
 from andon.errors import LineError
 from andon.rollout import Phase
 from andon.spec import Limits, Step
-from andon.verdict import Verdict
-from tasks.line import GateStopped, Job, Line, keep, line_for, show, station, verdict_table
+from andon.verdict import Outcome, Verdict, gate
+from tasks.line import (
+    GateStopped,
+    Job,
+    Line,
+    keep,
+    kept,
+    line_for,
+    show,
+    station,
+    verdict_table,
+)
 from tasks.results import Released
 
 
@@ -55,21 +65,33 @@ def roll_back(job: Job, version: str, environment: str) -> Released:
     return _drive(job, line, version, order)
 
 
-@station()
+def _asked_once(job: Job, environment: str) -> str:
+    return f"{job.run_id}-{environment}"  # a retry must not go back from where it went back to
+
+
+@station(reads=_asked_once)
 def version_before(job: Job, environment: str) -> str:
-    """The version that was champion before the present one; raises LineError if none was."""
+    """The version that served before the champion first did; raises LineError if none did.
+
+    So a second rollback goes further back, and not forth again.
+    """
     ledger = line_for(job.model).ledger
     champion = ledger.champion(environment, job.model)
     if champion is None:
         raise LineError(f"{job.model} has no champion in {environment}: nothing to roll back")
-    for release in ledger.releases(job.model, environment):
-        earlier = release.rollout.phase is Phase.PROMOTED and release.seq < champion.seq
-        if earlier and release.version != champion.version:
-            return release.version
-    raise LineError(
-        f"{job.model} v{champion.version} is the first champion in {environment}: "
-        "there is no earlier version to return to"
-    )
+    promoted = [
+        it
+        for it in ledger.releases(job.model, environment, limit=1_000)
+        if it.rollout.phase is Phase.PROMOTED
+    ]
+    first = min(it.seq for it in promoted if it.version == champion.version)
+    earlier = [it.version for it in promoted if it.seq < first]
+    if not earlier:
+        raise LineError(
+            f"{job.model} v{champion.version} is the first champion in {environment}: "
+            "there is no earlier version to return to"
+        )
+    return earlier[0]
 
 
 def _drive(job: Job, line: Line, version: str, order: Order) -> Released:
@@ -77,10 +99,11 @@ def _drive(job: Job, line: Line, version: str, order: Order) -> Released:
     if candidate is None:
         known = ", ".join(it.version for it in line.ledger.candidates(job.model)) or "none"
         raise LineError(f"the ledger knows no version {version} of {job.model}; known: {known}")
-    report = _Report(job, order, candidate)
+    place = f"release to {order.environment}", f"v{version} in {order.environment}"
+    report = _Report(job, order, place)
     release, verdicts = line.driver.release(candidate, order, report)
-    subject = f"v{version} in {order.environment}"
-    keep(job, f"release to {order.environment}", subject, verdicts)
+    # None: it had ended already, in an attempt that was killed before it could say so.
+    verdicts = verdicts or kept(job, *place)
     show(job, f"release-{order.environment}", timeline(line, release, verdicts))
     if release.rollout.phase is not Phase.PROMOTED:
         raise GateStopped(
@@ -96,24 +119,27 @@ def _drive(job: Job, line: Line, version: str, order: Order) -> Released:
 
 
 class _Report:
-    """Shows a release as it goes on: a progress bar in the UI, and a line in the log a state."""
+    """Tells of a release as it goes on: each gate to the ledger, each state to UI and log."""
 
-    def __init__(self, job: Job, order: Order, candidate: Candidate) -> None:
+    def __init__(self, job: Job, order: Order, place: tuple[str, str]) -> None:
+        self._job, self._place = job, place
         self._steps = max(1, len(order.steps))
         self._log = get_run_logger()
-        self._last = ""
+        self._state = ""
+        self._gate: tuple[str, Outcome] | None = None
         self._bar = create_progress_artifact(
-            progress=0.0,
-            key=f"{job.model}-{order.environment}-progress",
-            description=f"v{candidate.version} in {order.environment}",
+            progress=0.0, key=f"{job.model}-{order.environment}-progress", description=place[1]
         )
 
     def __call__(self, release: Release, verdicts: list[Verdict]) -> None:
-        now = f"{release.rollout}"
-        if now == self._last:
+        state = f"{release.rollout}"
+        if verdicts and self._gate != (state, gate(verdicts)):
+            self._gate = (state, gate(verdicts))
+            keep(self._job, *self._place, verdicts)  # before they are acted on
+        if state == self._state:
             return
-        self._last = now
-        self._log.info("%s v%s: %s", release.environment, release.version, now)
+        self._state = state
+        self._log.info("%s v%s: %s", release.environment, release.version, state)
         share = 100.0 if release.rollout.ended else 100.0 * release.rollout.step / self._steps
         update_progress_artifact(self._bar, progress=share)  # type: ignore[arg-type]
 
@@ -126,5 +152,5 @@ def timeline(line: Line, release: Release, verdicts: list[Verdict]) -> str:
         split = ", ".join(f"{name.rsplit('-', 1)[-1]}: {w} %" for name, w in it.weights.items())
         rows.append(f"| {at} | {it.what} | {split or '-'} |")
     title = f"# {release.model} v{release.version} in {release.environment}: {release.rollout}"
-    gate = verdict_table(verdicts) if verdicts else "nothing was decided anew: it serves already"
-    return "\n".join([title, "", *rows, "", "## The last gate", "", gate])
+    last = verdict_table(verdicts) if verdicts else "nothing was decided anew: it serves already"
+    return "\n".join([title, "", *rows, "", "## The last gate", "", last])
