@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from andon.spec import NAME, Frozen
 
@@ -43,6 +43,12 @@ class Settings(Frozen):
     environments: dict[Name, Environment] = Field(
         default_factory=lambda: {"staging": Environment(), "production": Environment()}
     )
+
+    @field_validator("environments", mode="before")
+    @classmethod
+    def _with_the_two(cls, given: Any) -> Any:
+        """Staging and production are always there: a delivery goes through both."""
+        return {"staging": {}, "production": {}, **given} if isinstance(given, dict) else given
 
     @property
     def state(self) -> Path:

@@ -39,11 +39,17 @@ class Limits(Frozen):
     p95_ms: float = Field(500.0, gt=0)
 
 
+class NoErrors(Limits):
+    """Limits where nobody but the line itself asks."""
+
+    error_rate: float = Field(0.0, ge=0, le=1)
+
+
 class Staging(Frozen):
     """Smoke requests, with known answers, that a candidate has to pass before production."""
 
     requests: int = Field(20, ge=1, le=10_000)
-    limits: Limits = Limits(error_rate=0.0)
+    limits: NoErrors = NoErrors()
 
 
 class Step(Frozen):

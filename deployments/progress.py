@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 from rich.markup import escape
 
 from deployments.runs import ENDED, Runs
 
+# What Prefect puts before an exception's own words.
+PREFIX = re.compile(r"^Flow run encountered an exception: \w+: ")
 SIGNS = {"COMPLETED": "[green]✓[/green]", "FAILED": "[red]✗[/red]", "CRASHED": "[red]✗[/red]"}
 
 
@@ -24,7 +28,7 @@ def follow(runs: Runs, run_id: str, out: Console, indent: str = "  ") -> bool:
             elif event.kind in ENDED:
                 sign, why = SIGNS.get(event.kind, "·"), ""
                 if event.kind != "COMPLETED":
-                    why = f"\n{indent}  {escape(event.message)}"
+                    why = f"\n{indent}  {escape(PREFIX.sub('', event.message))}"
                 out.print(
                     f"{indent}{sign} {event.state.lower():<22} {event.seconds:6.1f} s{why}",
                     soft_wrap=True,

@@ -81,7 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
     options = parser().parse_args(arguments)
     prepare()
-    from serving.bundle import BundleError
+    from serving.bundle import BundleError, verify
+
+    try:
+        verify(options.bundle)  # before scikit-learn is loaded, so that a broken one ends at once
+    except (BundleError, OSError) as error:
+        return _fail(BAD_BUNDLE, str(error))
     from serving.engine import load
 
     try:

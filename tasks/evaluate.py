@@ -9,7 +9,7 @@ from andon import training
 from andon.adapters.files import key_of
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Release
-from andon.compare import not_worse
+from andon.compare import not_worse, within_limit
 from andon.errors import DataError
 from andon.metrics import METRICS
 from andon.verdict import Outcome, Verdict
@@ -59,11 +59,19 @@ def evaluate(job: Job, snapshot: Snapshot, trained: Trained) -> Evaluated:
     """Score the champion again on the same held-out rows, and on what came back live."""
     line = line_for(job.model)
     champion = _champion(job, line)
-    verdicts = _verdicts(line, champion, trained, _live(job, line))
+    verdicts = [*_limit(line, trained), *_verdicts(line, champion, trained, _live(job, line))]
     keep(job, "evaluate", f"build {trained.key}", verdicts)
     name = f"v{champion.version}" if champion else "none yet"
     show(job, "evaluation", f"# Against the champion ({name})\n\n{verdict_table(verdicts)}")
     return Evaluated(champion=champion and champion.version, verdicts=tuple(verdicts))
+
+
+def _limit(line: Line, trained: Trained) -> list[Verdict]:
+    """The spec's absolute limit; judged here and not in training, whose result is kept."""
+    limit, metric = line.spec.metric.limit, line.spec.metric_name
+    if limit is None:
+        return []
+    return [within_limit(metric, trained.metrics[metric], limit, trained.rows[1], "absolute limit")]
 
 
 def _verdicts(

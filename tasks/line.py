@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
@@ -105,7 +106,8 @@ def station(
     def decorate(work: Callable[P, R]) -> Callable[P, R]:
         def cache_key(_: Any, parameters: dict[str, Any]) -> str:
             assert reads is not None  # noqa: S101 - only used with `reads`
-            return f"andon-{work.__name__}-{reads(**parameters)}"
+            model = parameters["job"].model if "job" in parameters else ""
+            return f"andon-{work.__name__}-{model}-{reads(**parameters)}"
 
         made: Callable[P, R] = task(
             name=work.__name__.replace("_", " "),
@@ -133,6 +135,8 @@ def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Itera
     run_id = str(runtime.flow_run.get_id() or "")
     job = Job(run_id=run_id, flow=flow, model=model, trigger=trigger)
     ledger.start_run(run_id, flow=flow, model=model, trigger=trigger)
+    if runtime.flow_run.get_run_count() > 1:
+        _end_killed_stations(run_id)
     try:
         load_spec(settings.project, model)  # every problem of the spec, before any work
         if queue:
@@ -148,6 +152,22 @@ def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Itera
         ledger.end_run(run_id, outcome, f"{error}")
         raise
     ledger.end_run(run_id, "completed", "")
+
+
+def _end_killed_stations(run_id: str) -> None:
+    """Stations of an attempt that was killed: nobody else tells Prefect that they do not run."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas import filters, objects
+    from prefect.states import Crashed
+
+    running = filters.TaskRunFilterStateType(any_=[objects.StateType.RUNNING])
+    with get_client(sync_client=True) as client:
+        for it in client.read_task_runs(
+            flow_run_filter=filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(run_id)])),
+            task_run_filter=filters.TaskRunFilter(state=filters.TaskRunFilterState(type=running)),
+        ):
+            why = "The run was killed here and tried again."
+            client.set_task_run_state(it.id, Crashed(message=why), force=True)
 
 
 def keep(job: Job, station_name: str, subject: str, verdicts: Iterable[Verdict]) -> None:

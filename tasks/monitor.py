@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from prefect import get_run_logger
 
 from andon import drift as drifting
 from andon.adapters.inference_log import Window, read_window
-from andon.adapters.ledger import Candidate, Release
+from andon.adapters.ledger import Candidate, Incident, Release
 from andon.compare import quality
 from andon.metrics import METRICS
 from andon.spec import Monitor, QualityMonitor
@@ -113,7 +114,7 @@ def act_on(job: Job, environment: str, watched: Watched) -> None:
         causes = [_of(watched, kind) for kind in incident.cause.split("+")]
         if failed and incident.state == "retrained":
             line.ledger.tell(incident.id, "still not clear after the release", "escalated")
-        elif not failed and incident.state != "open" and set(causes) == {Outcome.PASS}:
+        elif not failed and set(causes) == {Outcome.PASS} and not _pending(line, incident):
             line.ledger.tell(incident.id, f"clear on {max(watched.rows.values())} rows", "closed")
             get_run_logger().info("incident %s is closed", incident.id)
         return  # failures belong to the incident that is open; it retrains once, then people look
@@ -121,19 +122,34 @@ def act_on(job: Job, environment: str, watched: Watched) -> None:
         _alert(job, line, environment, failed, watched)
 
 
+def _pending(line: Line, incident: Incident) -> bool:
+    """Whether a retraining was asked for that has not ended yet."""
+    alerts = [it for it in line.ledger.alerts(line.spec.name) if it.incident == incident.id]
+    return incident.state == "open" and any(it.action == "retrain" for it in alerts)
+
+
 def _of(watched: Watched, kind: str) -> Outcome:
     return gate(watched.verdicts.get(kind, ()))
+
+
+def _cooling(line: Line) -> bool:
+    """Whether the last retraining that an alert asked for is too recent for another one."""
+    asked = [it.at for it in line.ledger.alerts(line.spec.name) if it.action == "retrain"]
+    return bool(asked) and time.time() - asked[-1] < 60 * line.spec.retraining.cooldown_minutes
 
 
 def _alert(job: Job, line: Line, environment: str, failed: list[Monitor], watched: Watched) -> None:
     verdicts = [v for it in failed for v in watched.verdicts[it.kind] if v.outcome is Outcome.FAIL]
     worst = sorted(verdicts, key=lambda it: it.value or 0.0, reverse=True)[:5]
     message = "; ".join(f"{it.check}: {it.detail}" for it in worst)
+    action = "retrain" if any(it.action == "retrain" for it in failed) else "notify"
+    if action == "retrain" and _cooling(line):
+        action, message = "notify", f"{message}; no retraining within the cooldown"
     alert = line.ledger.raise_alert(
         model=job.model,
         environment=environment,
         monitor="+".join(it.kind for it in failed),
-        action="retrain" if any(it.action == "retrain" for it in failed) else "notify",
+        action=action,
         message=message,
         window=(
             max(watched.windows[it.kind][0] for it in failed),

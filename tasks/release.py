@@ -35,7 +35,7 @@ def roll_out(job: Job, version: str, environment: str) -> Released:
     if environment == "staging":
         smoke = Step(weight=100, seconds=0, min_requests=plan.staging.requests)
         steps: tuple[Step, ...] = (smoke,)
-        limits = plan.staging.limits
+        limits: Limits = plan.staging.limits
     else:
         steps, limits = plan.production.steps, plan.limits
     order = Order(

@@ -13,7 +13,6 @@ from prefect import get_run_logger
 from andon import training
 from andon.adapters import projects
 from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
-from andon.compare import within_limit
 from andon.errors import DataError, LineError
 from andon.metrics import METRICS
 from andon.spec import ModelSpec
@@ -36,7 +35,7 @@ def _build_key(job: Job, snapshot: Snapshot) -> str:
         spec.seed, spec.metric_name,
     )  # fmt: skip
     environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
-    return key_of(snapshot.hash, code, learned, environment)
+    return key_of(job.model, snapshot.hash, code, learned, environment)
 
 
 @station(reads=_build_key)
@@ -91,10 +90,6 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
         metric, training.truth(y, metric, named), training.truth(y_test, metric, named), said
     )
     metrics = _metrics(spec, y_test, named, said)
-    if spec.metric.limit is not None:
-        verdicts.append(
-            within_limit(metric, metrics[metric], spec.metric.limit, len(y_test), "absolute limit")
-        )
     _keep_model(model, folder / "model.skops", f"models/{spec.name}/pipeline.py")
     test.write_parquet(folder / "held_out.parquet")
     (folder / "signature.json").write_bytes(msgspec.json.encode(signature))

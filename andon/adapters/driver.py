@@ -21,6 +21,7 @@ from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 PROBES_A_TICK = 20
+FIRST_PROBES = 5
 ABANDONED_SECONDS = 900.0
 
 
@@ -176,7 +177,7 @@ class Driver:
                 watch.before = now
             elif now.requests < watch.before.requests:
                 watch.before = Traffic()  # the gateway was restarted, and counts from 0 again
-            missing = step.min_requests - int(now.requests - watch.before.requests)
+            missing = self._due(release, step) - int(now.requests - watch.before.requests)
             if missing > 0:
                 watch.probe += self._probe(
                     environment=release.environment,
@@ -190,6 +191,14 @@ class Driver:
             return [*verdicts, _unmeasured("error rate", error)]
         http = checks.http(watch.before, now, limits, step.min_requests)
         return [*verdicts, checks.smoke(watch.probe, 0), *http]
+
+    def _due(self, release: Release, step: Step) -> int:
+        """How many requests the line sees to: a few at once, all of them in the second half.
+
+        So live traffic has its say first, and only what it leaves open is filled with probes.
+        """
+        early = self._clock() - release.rollout.since < step.seconds / 2
+        return min(step.min_requests, FIRST_PROBES) if early else step.min_requests
 
     def _apply(self, environment: str, model: str, world: World) -> None:
         """Start what must run, wait until what gets traffic is ready, route, stop the rest."""

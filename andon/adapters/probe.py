@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from andon.checks import Probe, same_answer
+from andon.errors import GatewayError
 from andon.settings import Settings
 from serving.bundle import Samples, read_samples
 
@@ -21,7 +22,10 @@ class GatewayProbe:
     def __call__(
         self, *, environment: str, model: str, version: str, bundle: Path, n: int
     ) -> Probe:
-        """Send `n` single-row requests, the samples in turn; never raises for a bad answer."""
+        """Send `n` single-row requests, the samples in turn; a bad answer is counted.
+
+        Raises GatewayError if the gateway itself is not there: that says nothing of the version.
+        """
         samples = read_samples(bundle)
         url = f"{self._settings.gateway_url}/{environment}/{model}/predict"
         headers = {"X-Andon-Version": version, "X-Andon-Probe": "1"}
@@ -36,6 +40,8 @@ def _ask(client: httpx.Client, url: str, samples: Samples, i: int, version: str)
     try:
         reply = client.post(url, json={"records": [samples.records[i]]})
         body = reply.json() if reply.status_code == httpx.codes.OK else None
+    except httpx.ConnectError as error:
+        raise GatewayError(f"the gateway does not answer at {url}: {error}") from None
     except (httpx.HTTPError, ValueError) as error:
         return Probe(sent=1, failed=1, example=f"{type(error).__name__}: {error}")
     if body is None:

@@ -64,6 +64,8 @@ class ProcessTarget:
             return Server(spec.name, "failed", url, detail)
         if not info.up:
             return Server(spec.name, "failed", url, self._why(info))
+        if info.state == "BACKOFF":  # it ended, and is about to be started again
+            return Server(spec.name, "starting", url, self._why(info))
         return _ask(spec, url, info)
 
     def stop(self, name: str) -> None:
