@@ -142,9 +142,13 @@ class Driver:
     ) -> tuple[Release, list[Verdict]]:
         watch = _Watch()
         verdicts: list[Verdict] = []
+        applied = -1
         while True:
             try:
-                self._apply(release.environment, release.model, wanted(release.rollout))
+                # Once a state: to start a crashed candidate again and again would hide its crash.
+                if applied != release.revision:
+                    self._apply(release.environment, release.model, wanted(release.rollout))
+                    applied = release.revision
                 if release.rollout.ended:
                     report(release, verdicts)
                     return release, verdicts
