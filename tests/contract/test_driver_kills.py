@@ -10,6 +10,7 @@ import pytest
 from driver_world import AT_ONCE, PLACE, DriverWorld, Killed, kill, server, serving_v1, untapped
 from support import wait_until
 
+from andon.adapters.driver import ABANDONED_SECONDS
 from andon.errors import GatewayError, LineError
 from andon.ports import ServerSpec
 from andon.rollout import Phase
@@ -201,3 +202,11 @@ def test_restore_serves_the_champion_though_the_candidate_cannot_be_started(worl
 
 def test_restore_where_nothing_was_released_says_so(world):
     assert world.driver().restore("staging", "churn") == "nothing released"
+
+
+def test_a_release_that_nobody_drives_is_rolled_back(world):
+    killed_while_stepping(world, "2")
+    world.clock.now += ABANDONED_SECONDS + 1
+    assert world.driver().restore(*PLACE) == "v1: promoted"
+    assert world.gateway.route(*PLACE).weights == {V1: 100}
+    assert "abandoned" in world.ledger.releases("churn")[0].rollout.reason
