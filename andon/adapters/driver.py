@@ -8,29 +8,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from andon import checks
 from andon.adapters.ledger import Candidate, Ledger, Release, lock
+from andon.adapters.step_watch import ProbeFunction, StepWatch, unmeasured
 from andon.errors import GatewayError, LineError, TargetError
-from andon.ports import Gateway, Route, Server, ServerSpec, Target, Traffic
+from andon.ports import Gateway, Route, Server, ServerSpec, Target
 from andon.rollout import Rollout, World, abort, advance, resume, wanted
 from andon.settings import Settings
 from andon.spec import Limits, Step
 from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
-PROBES_A_TICK = 20
-FIRST_PROBES = 5
 ABANDONED_SECONDS = 900.0
-
-
-class ProbeFunction(Protocol):
-    """How requests with known answers are sent; see `GatewayProbe`."""
-
-    def __call__(
-        self, *, environment: str, model: str, version: str, bundle: Path, n: int
-    ) -> checks.Probe: ...
 
 
 Report = Callable[[Release, list[Verdict]], None]
@@ -140,7 +130,8 @@ class Driver:
     def _drive(
         self, release: Release, candidate: Candidate, limits: Limits, report: Report
     ) -> tuple[Release, list[Verdict]]:
-        watch = _Watch()
+        watch = self._watch()
+        spec = self._spec(release.environment, candidate)
         verdicts: list[Verdict] = []
         applied = -1
         while True:
@@ -152,57 +143,23 @@ class Driver:
                 if release.rollout.ended:
                     report(release, verdicts)
                     return release, verdicts
-                verdicts = self._look(release, candidate, limits, watch)
+                verdicts = watch.look(release, spec, limits)
             except (TargetError, GatewayError) as error:
                 if release.rollout.ended:
                     raise
-                verdicts = [_unmeasured("ready", error)]
+                verdicts = [unmeasured("ready", error)]
             report(release, verdicts)
             bad = [it for it in verdicts if it.outcome is not Outcome.PASS]
             reason = "; ".join(f"{it.check}: {it.detail}" for it in bad)
             state = advance(release.rollout, gate(verdicts), self._clock(), reason)
             if state != release.rollout:
-                release, watch = self._ledger.save_release(release, state), _Watch()
+                release, watch = self._ledger.save_release(release, state), self._watch()
                 continue
             self._still_mine(release)
             self._sleep(TICK)
 
-    def _look(
-        self, release: Release, candidate: Candidate, limits: Limits, watch: _Watch
-    ) -> list[Verdict]:
-        server = self._target.look(self._spec(release.environment, candidate))
-        verdicts = [_readiness(server)]
-        step = release.rollout.current
-        if step is None or server.state != "ready" or step.min_requests == 0:
-            return verdicts
-        try:
-            now = self._gateway.traffic().get(server.name, Traffic())
-            if watch.before is None:
-                watch.before = now
-            elif now.requests < watch.before.requests:
-                watch.before = Traffic()  # the gateway was restarted, and counts from 0 again
-            missing = self._due(release, step) - int(now.requests - watch.before.requests)
-            if missing > 0:
-                watch.probe += self._probe(
-                    environment=release.environment,
-                    model=release.model,
-                    version=candidate.version,
-                    bundle=self._bundle(candidate),
-                    n=min(missing, PROBES_A_TICK),
-                )
-                now = self._gateway.traffic().get(server.name, Traffic())
-        except GatewayError as error:
-            return [*verdicts, _unmeasured("error rate", error)]
-        http = checks.http(watch.before, now, limits, step.min_requests)
-        return [*verdicts, checks.smoke(watch.probe, 0), *http]
-
-    def _due(self, release: Release, step: Step) -> int:
-        """How many requests the line sees to: a few at once, all of them in the second half.
-
-        So live traffic has its say first, and only what it leaves open is filled with probes.
-        """
-        early = self._clock() - release.rollout.since < step.seconds / 2
-        return min(step.min_requests, FIRST_PROBES) if early else step.min_requests
+    def _watch(self) -> StepWatch:
+        return StepWatch(self._target, self._gateway, self._probe, self._clock)
 
     def _apply(self, environment: str, model: str, world: World) -> None:
         """Start what must run, wait until what gets traffic is ready, route, stop the rest."""
@@ -299,27 +256,3 @@ class _AtWork(Exception):
 
 def _leave_it() -> None:
     raise _AtWork
-
-
-class _Watch:
-    """What one step has seen so far; lost in a crash, and then measured again."""
-
-    def __init__(self) -> None:
-        self.before: Traffic | None = None
-        self.probe = checks.Probe()
-
-
-def _readiness(server: Server) -> Verdict:
-    outcome = {"ready": Outcome.PASS, "failed": Outcome.FAIL}.get(
-        server.state, Outcome.INCONCLUSIVE
-    )
-    return Verdict(
-        check="ready",
-        outcome=outcome,
-        n=1,
-        detail=f"{server.name} is {server.state} " + server.detail,
-    )
-
-
-def _unmeasured(check: str, error: Exception) -> Verdict:
-    return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, detail=str(error))

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from driver_world import PLACE, STEPS, DriverWorld, server, serving_v1
 
-from andon.adapters.driver import FIRST_PROBES
+from andon.adapters.step_watch import FIRST_PROBES
 from andon.errors import GatewayError
 from andon.rollout import Phase
 from andon.verdict import Outcome
