@@ -4,14 +4,22 @@ the champion keeps serving.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import polars as pl
 import pytest
-from line_under_test import LineUnderTest, commit
+from deliveries import ANSWER
+from line_under_test import LONG, LineUnderTest, commit
+from support import scratch_folder, wait_until
+from survival import Steady, visits
 
+from andon.adapters import dvc
 from andon.adapters.mlflow_registry import Registry
 
 pytestmark = pytest.mark.slow
@@ -20,13 +28,53 @@ Damage = Callable[[pl.DataFrame], pl.DataFrame]
 MODEL = "tumor"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def delivered(line: LineUnderTest) -> None:
+class Deliveries:
+    """Deliveries in one other process, which has to import everything once."""
+
+    def __init__(self, line: LineUnderTest) -> None:
+        self._line = line
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("deliveries.py"))],
+            cwd=line.project,
+            env={**line.environment(), "PREFECT_LOGGING_LEVEL": "CRITICAL"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def close(self) -> None:
+        self._process.communicate(timeout=LONG)
+
+    def stopped(self, outcome: str, station: str) -> str:
+        """Deliver; it has to end like this and there. What the ledger says of it."""
+        assert self._process.stdin and self._process.stdout
+        print(MODEL, file=self._process.stdin, flush=True)
+        answers = (it for it in self._process.stdout if it.startswith(ANSWER))
+        said = json.loads(next(answers).removeprefix(ANSWER))
+        run = self._line.ledger.runs(MODEL, limit=1)[0]
+        assert (run.outcome, said["type"]) == (outcome, "FAILED"), run.message
+        assert run.ended_at is not None
+        assert run.message and run.message in said["message"]
+        assert "Traceback" not in run.message
+        wait_until(lambda: self._last(run.id) == station, 30, f"{station} is the last station")
+        return run.message
+
+    def _last(self, run_id: str) -> str:
+        found = [it for it in visits(self._line, run_id) if it.state in ("Completed", "Failed")]
+        return found[-1].station if found else ""
+
+
+@pytest.fixture(scope="module")
+def deliveries(line: LineUnderTest) -> Iterator[Deliveries]:
     line.andon("deliver", MODEL)
+    made = Deliveries(line)
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
-def as_it_was(line: LineUnderTest) -> Iterator[None]:
+def as_it_was(line: LineUnderTest, deliveries: Deliveries) -> Iterator[None]:
     """Every test gets the project as it was, and leaves the champion as it was."""
     folder = line.project / "models" / MODEL
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -45,89 +93,167 @@ def data(line: LineUnderTest) -> Path:
     return line.project / "models" / MODEL / "data" / f"{MODEL}.parquet"
 
 
-def stopped(line: LineUnderTest) -> tuple[str, str]:
-    """Deliver, see it end badly; what the terminal said, and what the ledger keeps."""
-    done = line.andon("deliver", MODEL, check=False)
-    assert done.returncode == 1, done.stdout
-    run = line.ledger.runs(MODEL, limit=1)[0]
-    assert run.outcome in ("stopped", "failed") and run.ended_at is not None
-    assert "Traceback" not in done.stdout + done.stderr + run.message
-    return done.stdout, run.message
+def replace(line: LineUnderTest, content: pl.DataFrame | bytes) -> None:
+    """Other data, added and committed."""
+    data(line).unlink()  # it may be a link into DVC's store
+    if isinstance(content, bytes):
+        data(line).write_bytes(content)
+    else:
+        content.write_parquet(data(line))
+    dvc.track(line.project, data(line))
+    commit(line.project, "damaged data")
 
 
 DAMAGES: dict[str, tuple[Damage, str, list[str]]] = {
-    "a missing column": (lambda t: t.drop("mean_radius"), "validate", ["mean_radius"]),
+    "a missing feature": (lambda t: t.drop("worst_area"), "validate", ["missing: worst_area"]),
+    "no target": (
+        lambda t: t.drop("diagnosis"),
+        "validate",
+        ["column 'diagnosis' is missing", "correct `target` there"],
+    ),
     "a wrong type": (
         lambda t: t.with_columns(pl.format("{} cm", "mean_radius").alias("mean_radius")),
         "validate",
-        ["mean_radius"],
+        ["mean_radius", "found str", "float64"],
     ),
     "all nulls in the target": (
         lambda t: t.with_columns(pl.lit(None, pl.String).alias("diagnosis")),
         "validate",
-        ["diagnosis", "null"],
+        ["diagnosis", "569 of 569 values are null", "leave such rows out"],
     ),
     "one class only": (
         lambda t: t.filter(pl.col("diagnosis") == "benign"),
         "validate",
-        ["diagnosis", "class"],
+        ["diagnosis", "found 1", "needs exactly 2 classes"],
     ),
-    "0 rows": (lambda t: t.head(0), "take snapshot", ["0 rows"]),
+    "infinite numbers": (
+        lambda t: t.with_columns(pl.lit(float("inf")).alias("mean_radius")),
+        "validate",
+        ["infinite values in mean_radius (569 rows)", "make them null"],
+    ),
 }
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-def test_damaged_data_stops_the_line_at_its_station(line: LineUnderTest, what: str):
+def test_damaged_data_does_not_pass_validation(line, deliveries, what):
     damage, station, words = DAMAGES[what]
-    table = damage(pl.read_parquet(data(line)))
-    data(line).unlink()  # it may be a link into DVC's store
-    table.write_parquet(data(line))
-    line.track(MODEL)
-    said, kept = stopped(line)
-    stations = [row for row in said.splitlines() if "✓" in row or "✗" in row]
-    assert any(station in row for row in stations)
-    assert not any("train" in row for row in stations), "nothing after it ran"
-    for word in words:
-        assert word in kept, kept
+    replace(line, damage(pl.read_parquet(data(line))))
+    said = deliveries.stopped("stopped", station)
+    for word in ("validation failed", *words):
+        assert word in said
 
 
-def test_a_file_that_is_not_parquet(line: LineUnderTest):
+def test_what_is_no_table_of_rows_does_not_become_a_snapshot(line, deliveries):
+    whole = pl.read_parquet(data(line))
+    for content, words in {
+        "no rows": (whole.head(0), "0 rows; nothing can be learned from it"),
+        "no Parquet": (b"not a table", "not a readable Parquet file"),
+        "lists": (
+            whole.with_columns(pl.concat_list("mean_radius").alias("mean_radius")),
+            "columns of a type that no model can take: mean_radius is List(Float64)",
+        ),
+    }.values():
+        replace(line, content)
+        said = deliveries.stopped("failed", "take snapshot")
+        assert f"{MODEL}.parquet: {words}" in said
+
+
+def test_data_that_is_not_what_the_commit_says(line, deliveries):
+    whole = pl.read_parquet(data(line))
+    whole.head(-9).write_parquet(data(line))
+    said = deliveries.stopped("failed", "take snapshot")
+    assert "its MD5 is" in said and "if the change is meant, run `dvc add" in said
+    dvc.pointer(data(line)).unlink()
+    said = deliveries.stopped("failed", "take snapshot")
+    assert "not tracked by DVC; run `dvc add models/tumor/data/tumor.parquet`" in said
     data(line).unlink()
-    data(line).write_bytes(b"not a table")
-    line.track(MODEL)
-    _, kept = stopped(line)
-    assert "tumor.parquet" in kept and "not a readable Parquet file" in kept
+    said = deliveries.stopped("failed", "take snapshot")
+    assert "the data file is not there either" in said
 
 
-def test_no_such_file(line: LineUnderTest):
-    data(line).unlink()
-    data(line).with_suffix(".parquet.dvc").unlink()
-    _, kept = stopped(line)
-    assert "tumor.parquet" in kept and "dvc add" in kept
+CODES = {
+    "def pipeline(:": "SyntaxError",
+    "import no_such_library": "No module named 'no_such_library'",
+    "def pipeline():\n    raise RuntimeError('no luck')": "pipeline() raised RuntimeError: no luck",
+    "def pipeline():\n    return 7": "pipeline() returned int, expected a scikit-learn estimator",
+    "def other():\n    return 7": "defines no function `pipeline`",
+    "from sklearn.svm import LinearSVC\ndef pipeline():\n    return LinearSVC()": (
+        "LinearSVC has no predict_proba; put it into a CalibratedClassifierCV"
+    ),
+    "from sklearn.linear_model import LogisticRegression\n"
+    "class Mine(LogisticRegression):\n    pass\n"
+    "def pipeline():\n    return Mine(max_iter=5_000)": "not trusted: ['andon_project_tumor.Mine']",
+}
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("def pipeline(:", ["pipeline.py", "SyntaxError"]),
-        ("def pipeline():\n    raise RuntimeError('no luck')", ["pipeline.py", "no luck"]),
-        ("def pipeline():\n    return 7", ["pipeline.py", "int"]),
-        ("def other():\n    return 7", ["pipeline.py", "`pipeline`"]),
-    ],
-)
-def test_bad_code_is_named(line: LineUnderTest, code: str, words: list[str]):
+@pytest.mark.parametrize("code", CODES)
+def test_bad_code_is_named_while_it_is_trained(line, deliveries, code):
     (line.project / "models" / MODEL / "pipeline.py").write_text(code)
-    _, kept = stopped(line)
-    for word in words:
-        assert word in kept, kept
+    said = deliveries.stopped("failed", "train")
+    assert "pipeline.py: " in said
+    assert CODES[code] in said
 
 
-def test_every_problem_of_a_spec_is_said_at_once(line: LineUnderTest):
+def test_a_model_that_learned_nothing_is_not_registered(line, deliveries):
+    code = (
+        "from sklearn.dummy import DummyClassifier\ndef pipeline():\n    return DummyClassifier()"
+    )
+    (line.project / "models" / MODEL / "pipeline.py").write_text(code)
+    said = deliveries.stopped("stopped", "train")
+    assert "training failed: better than a constant: roc_auc 0.5000" in said
+    assert [it.version for it in line.ledger.candidates(MODEL)] == ["1"]
+
+
+def test_every_problem_of_a_spec_is_said_at_once_and_on_the_terminal(line):
     path = line.project / "models" / MODEL / "model.yaml"
     path.write_text("data: x.parquet\ntask: guessing\ncolour: red\n")
-    _, kept = stopped(line)
-    for word in ("models/tumor/model.yaml", "target", "guessing", "colour"):
-        assert word in kept, kept
+    done = line.andon("deliver", MODEL, check=False)
+    assert done.returncode == 1
+    run = line.ledger.runs(MODEL, limit=1)[0]
+    assert run.outcome == "failed"
+    problems = ("3 problem(s)", "target: missing", "task: found 'guessing'", "colour: unknown key")
+    for said in (done.stdout, run.message):
+        assert "Traceback" not in said
+        for word in ("models/tumor/model.yaml", *problems):
+            assert word in said
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Another, small disk in place of this folder."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_nearly_full_stops_a_delivery_before_it_begins(line, deliveries):
+    with small_disk(line.settings.store, "20m"):
+        said = deliveries.stopped("failed", "")
+        assert "20 MiB free, a delivery needs 256: make room" in said
+        assert list(line.settings.store.iterdir()) == []
+
+
+def test_a_disk_that_is_too_small_stops_the_platform_before_it_begins(line):
+    with scratch_folder() as folder, small_disk(folder, "100m"):
+        (folder / "andon.yaml").touch()
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "andon"), "up"],
+            cwd=folder,
+            env={**line.environment(), "ANDON_PROJECT": str(folder), "ANDON_HOME": ".andon"},
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "nothing was started" in done.stderr
+        assert "100 MiB free, needs 1,024: make room, or set ANDON_HOME" in done.stderr
+        assert [it.name for it in folder.iterdir()] == ["andon.yaml"]
 
 
 WORSE = """
@@ -143,14 +269,14 @@ def pipeline():
 
 
 def test_a_worse_candidate_is_registered_but_not_released_and_a_broken_one_gets_no_traffic(
-    line: LineUnderTest,
+    line, deliveries
 ):
     folder = line.project / "models" / MODEL
     (folder / "pipeline.py").write_text(WORSE)
     spec = (folder / "model.yaml").read_text()
     (folder / "model.yaml").write_text(spec.replace("limit: 0.95", "limit: 0.6"))
-    _, kept = stopped(line)
-    assert "not worse than champion" in kept
+    said = deliveries.stopped("stopped", "record")
+    assert "evaluation failed: not worse than champion: roc_auc" in said
     worse = line.ledger.candidate(MODEL, "2")
     assert worse is not None
     assert Registry(line.settings).version_of(MODEL, worse.build) == "2"
@@ -159,9 +285,12 @@ def test_a_worse_candidate_is_registered_but_not_released_and_a_broken_one_gets_
     # Released by hand all the same, and its bundle is not what it was: its server ends at once.
     bundle = line.settings.state / worse.bundle
     (bundle / "model.skops").write_bytes(b"broken")
-    done = line.andon("release", MODEL, "2", check=False)
+    with Steady(line, MODEL) as steady:
+        done = line.andon("release", MODEL, "2", check=False)
+        assert steady.failures == []
+        assert {it.version for it in steady.answers} == {"1"}
     assert done.returncode == 1
-    assert "model.skops" in done.stdout
+    assert "was rolled back" in done.stdout and "model.skops" in done.stdout
     (release,) = [it for it in line.ledger.releases(MODEL) if it.version == "2"]
     assert release.rollout.phase == "rolled_back"
     weights = [it.weights for it in line.ledger.transitions(release.seq)]
