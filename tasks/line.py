@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from andon.verdict import Outcome, Verdict, gate
 
 P = ParamSpec("P")
 R = TypeVar("R")
+PATIENCE = 60.0  # seconds for which the ledger's database may be away
 
 
 class GateStopped(LineError):
@@ -131,10 +133,10 @@ def station(
 def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Iterator[Job]:
     """One flow run on the ledger, from start to end; `queue` waits for others on this model."""
     settings = load_settings()
-    ledger, log = ledger_of(settings), get_run_logger()
+    ledger, log = _patiently(lambda: ledger_of(settings)), get_run_logger()
     run_id = str(runtime.flow_run.get_id() or "")
     job = Job(run_id=run_id, flow=flow, model=model, trigger=trigger)
-    ledger.start_run(run_id, flow=flow, model=model, trigger=trigger)
+    _patiently(lambda: ledger.start_run(run_id, flow=flow, model=model, trigger=trigger))
     if runtime.flow_run.get_run_count() > 1:
         _end_killed_stations(run_id)
     try:
@@ -149,9 +151,24 @@ def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Itera
     except BaseException as error:  # a cancelled run ends by more than an Exception
         outcome = "stopped" if isinstance(error, GateStopped) else "failed"
         outcome = outcome if isinstance(error, Exception) else "interrupted"
-        ledger.end_run(run_id, outcome, f"{error}")
+        message = f"{error}"
+        _patiently(lambda: ledger.end_run(run_id, outcome, message))
         raise
-    ledger.end_run(run_id, "completed", "")
+    _patiently(lambda: ledger.end_run(run_id, "completed", ""))
+
+
+def _patiently(act: Callable[[], R]) -> R:
+    """Through a restart of the database: a run's begin and end are no station that is retried."""
+    from sqlalchemy.exc import OperationalError
+
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return act()
+        except (OperationalError, PlatformError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def _end_killed_stations(run_id: str) -> None:

@@ -71,8 +71,7 @@ def lock(ledger: Ledger, name: str, waiting: Callable[[], None] = lambda: None) 
             key = sa.func.hashtextextended(name, 0)
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))):
                 waiting()
-                # PostgreSQL's own queue: who came first is next. Who polls is next by chance.
-                connection.execute(sa.select(sa.func.pg_advisory_lock(key)))
+                _queue(connection, name)
             try:
                 yield
             finally:
@@ -84,6 +83,17 @@ def lock(ledger: Ledger, name: str, waiting: Callable[[], None] = lambda: None) 
     with path.open("w") as file:
         _poll(lambda: _flock(file.fileno()), waiting)
         yield
+
+
+def _queue(connection: sa.Connection, name: str) -> None:
+    """PostgreSQL's own queue: who came first is next. Among those who poll it would be chance."""
+    try:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(sa.func.hashtextextended(name, 0))))
+    except sa.exc.OperationalError as error:
+        raise PlatformError(
+            f"the ledger's database went away while this waited for {name} ({error.orig}); "
+            "run it again"
+        ) from None
 
 
 def _flock(descriptor: int) -> bool:
