@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import polars as pl
+import psycopg
 import pytest
 from line_under_test import LONG, LineUnderTest
 from support import wait_until
@@ -14,11 +15,15 @@ from survival import (
     hurry,
     kill_program,
     retry,
+    retry_quickly,
     rewrite,
     visits,
     wait_for,
+    waiting,
 )
 
+from andon.adapters import database
+from andon.adapters.ledger import lock
 from andon.rollout import Phase
 from deployments.runs import ENDED
 
@@ -58,6 +63,26 @@ def test_traffic_recovers_by_itself_when_what_serves_is_killed(line, steady, pro
     assert all_well(line.settings)
     assert {it.version for it in steady.answers if not it.failed} == {"1"}
     assert line.champion(MODEL) == "1"
+
+
+def test_who_waits_for_its_turn_when_the_database_is_killed_is_told_and_can_be_retried(
+    line, steady
+):
+    with (
+        psycopg.connect(database.url(line.settings, "ledger", driver="")) as watcher,
+        lock(line.ledger, f"line/{MODEL}"),
+    ):
+        watcher.autocommit = True
+        run_id = line.runs.start("deliver", {"model": MODEL})
+        wait_until(lambda: waiting(watcher) == 1, LONG, "the delivery waits")
+        kill_program(line.settings, "postgres")
+        wait_for(line, run_id, "FAILED")
+    (run,) = [it for it in line.ledger.runs(MODEL) if it.id == run_id]
+    assert run.outcome == "failed"
+    assert f"database went away while this waited for line/{MODEL}" in run.message
+    retry_quickly(line, run_id)
+    wait_for(line, run_id, "COMPLETED")
+    assert steady.failures == []
 
 
 def test_a_delivery_goes_on_when_the_database_is_killed_under_it(line, steady):
