@@ -15,5 +15,6 @@ ANSWER = "ended: "
 if __name__ == "__main__":
     for line in sys.stdin:
         state = deliver(line.strip(), "a test", return_state=True)
-        said = {"type": state.type.value, "message": state.message or ""}
+        run_id = str(state.state_details.flow_run_id)
+        said = {"id": run_id, "type": state.type.value, "message": state.message or ""}
         print(ANSWER + json.dumps(said), flush=True)

@@ -52,7 +52,7 @@ class Deliveries:
         print(MODEL, file=self._process.stdin, flush=True)
         answers = (it for it in self._process.stdout if it.startswith(ANSWER))
         said = json.loads(next(answers).removeprefix(ANSWER))
-        run = self._line.ledger.runs(MODEL, limit=1)[0]
+        (run,) = [it for it in self._line.ledger.runs(MODEL) if it.id == said["id"]]
         assert (run.outcome, said["type"]) == (outcome, "FAILED"), run.message
         assert run.ended_at is not None
         assert run.message and run.message in said["message"]
@@ -209,7 +209,7 @@ def test_every_problem_of_a_spec_is_said_at_once_and_on_the_terminal(line):
     path.write_text("data: x.parquet\ntask: guessing\ncolour: red\n")
     done = line.andon("deliver", MODEL, check=False)
     assert done.returncode == 1
-    run = line.ledger.runs(MODEL, limit=1)[0]
+    run = next(it for it in line.ledger.runs(MODEL) if it.flow == "deliver")
     assert run.outcome == "failed"
     problems = ("3 problem(s)", "target: missing", "task: found 'guessing'", "colour: unknown key")
     for said in (done.stdout, run.message):
