@@ -137,9 +137,9 @@ def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Itera
     run_id = str(runtime.flow_run.get_id() or "")
     job = Job(run_id=run_id, flow=flow, model=model, trigger=trigger)
     _patiently(lambda: ledger.start_run(run_id, flow=flow, model=model, trigger=trigger))
-    if runtime.flow_run.get_run_count() > 1:
-        _end_killed_stations(run_id)
     try:
+        if runtime.flow_run.get_run_count() > 1:
+            _end_killed_stations(run_id)
         load_spec(settings.project, model)  # every problem of the spec, before any work
         if queue:
             busy = f"another delivery of {model} is at work; this run waits for it"

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
+import psutil
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import filters, objects
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
 
 from andon.adapters.files import load_settings, model_names
 from andon.errors import LineError
 from tasks.events import send
 from tasks.line import ledger_of, line_for, station
 
+POOL = "local"  # its runs are processes of this machine
 PATIENCE = 60.0  # seconds an alert's own event gets before it is sent again
 
 
@@ -47,3 +54,50 @@ def resend_alerts() -> dict[str, str]:
         send(alert)
         ledger.mark_sent(alert.id)
     return {f"alert {it.id}": "sent again" for it in lost}
+
+
+@station()
+def end_the_dead() -> dict[str, str]:
+    """Runs that were killed: what their worker did not see, and what the ledger was not told."""
+    done = {}
+    with get_client(sync_client=True) as client:
+        for run in _without_process(client):
+            why = "The process of this run died, and no worker was there to see it."
+            client.set_flow_run_state(run.id, Crashed(message=why), force=True)
+            done[f"run {run.name}"] = "crashed"
+        ledger = ledger_of(load_settings())
+        for kept in ledger.runs():
+            if kept.ended_at is None and (ended := _ended(client, kept.id)):
+                ledger.end_run(kept.id, ended.type.value.lower(), ended.message or "")
+    return done
+
+
+def _without_process(client: SyncPrefectClient) -> list[objects.FlowRun]:
+    """Running runs of this machine that have no process; looked at before and after."""
+    before = _running(client)
+    alive = {_run_of(process) for process in psutil.process_iter()}
+    still = {run.id for run in _running(client)}
+    return [run for run in before if run.id in still and str(run.id) not in alive]
+
+
+def _running(client: SyncPrefectClient) -> list[objects.FlowRun]:
+    running = filters.FlowRunFilterStateType(any_=[objects.StateType.RUNNING])
+    return client.read_flow_runs(
+        flow_run_filter=filters.FlowRunFilter(state=filters.FlowRunFilterState(type=running)),
+        work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[POOL])),
+    )
+
+
+def _run_of(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("PREFECT__FLOW_RUN_ID", "")
+    except (psutil.Error, OSError):
+        return ""
+
+
+def _ended(client: SyncPrefectClient, run_id: str) -> objects.State[object] | None:
+    try:
+        state = client.read_flow_run(UUID(run_id)).state
+    except (ObjectNotFound, ValueError):
+        return None
+    return state if state is not None and state.is_final() else None

@@ -9,10 +9,21 @@ import psycopg
 import pytest
 from line_under_test import ANDON, LONG, LineUnderTest, copy_project
 from support import free_port_block, scratch_folder, wait_until
-from survival import PROGRAMS, Visit, all_well, hurry, kill_run, rewrite, visits, wait_for, waiting
+from survival import (
+    PROGRAMS,
+    Visit,
+    all_well,
+    hurry,
+    kill_program,
+    kill_run,
+    rewrite,
+    visits,
+    wait_for,
+    waiting,
+)
 
 from andon.adapters import database
-from andon.adapters.ledger import lock
+from andon.adapters.ledger import Run, lock
 from andon.settings import Settings
 from deployments.platform.up import processes
 
@@ -76,7 +87,7 @@ def overlap(one: Visit, other: Visit) -> bool:
 
 
 def test_deliveries_of_one_model_take_turns_in_the_order_they_came(line):
-    """Somebody is at work; three queue up, and the second of them is killed while it waits."""
+    """Somebody is at work; three queue up. The second outlives its worker, and dies unseen."""
     rewrite(line, "tumor", "C=0.5,", "C=0.25,")
     begun: list[str] = []
     with (
@@ -88,12 +99,24 @@ def test_deliveries_of_one_model_take_turns_in_the_order_they_came(line):
             begun.append(line.runs.start("deliver", {"model": "tumor"}))
             wait_until(lambda n=place: waiting(watcher) == n, LONG, f"{place} wait")
         assert [visits(line, it) for it in begun] == [[], [], []]
+        kill_program(line.settings, "worker")
+        wait_until(lambda: all_well(line.settings), LONG, "another worker is there")
         kill_run(line, begun[1])
     first, second, third = begun
     wait_for(line, first, "COMPLETED")
     wait_for(line, third, "COMPLETED")
-    assert line.runs.state(second)["type"] == "CRASHED"
     assert max(it.ended for it in visits(line, first)) < min(it.began for it in visits(line, third))
     made = [it for it in line.ledger.releases("tumor") if it.version == "2"]
     assert {it.run_id for it in made} == {first}
     assert line.champion("tumor") == "2"
+
+    line.runs.start("reconcile", {})  # the one that its schedule starts may come first
+    wait_until(lambda: line.runs.state(second)["type"] == "CRASHED", LONG, "its end is noticed")
+    wait_until(lambda: on_ledger(line, second).ended_at, LONG, "its end is written down")
+    run = on_ledger(line, second)
+    assert run.outcome == "crashed" and "no worker was there" in run.message
+
+
+def on_ledger(line: LineUnderTest, run_id: str) -> Run:
+    (run,) = [it for it in line.ledger.runs("tumor") if it.id == run_id]
+    return run
