@@ -30,7 +30,7 @@ demo: data ## Take a model from data to live traffic, let it drift, and see it r
 	@$(BIN)/andon demo
 
 test: data ## Run the whole test suite
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Check style, types and the one-way imports
 	@$(BIN)/ruff check
