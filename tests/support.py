@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from andon.adapters.loopback import is_free
 from andon.settings import Settings
 from deployments.platform import daemon, layout
 from deployments.platform.up import down, up
@@ -33,19 +33,9 @@ def free_port_block(count: int = PORTS) -> int:
     blocks = (LAST - FIRST) // count
     for offset in range(blocks):
         base = FIRST + (os.getpid() + offset) % blocks * count
-        if all(_is_free(port) for port in range(base, base + count)):
+        if all(is_free(port) for port in range(base, base + count)):
             return base
     raise AssertionError(f"no {count} free ports in a row")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Short questions to servers of this machine, asked often.
+"""Ports of this machine, and short questions to its servers, asked often.
 
 `httpx.request` loads the certificate authorities each time: 20 ms of CPU for a plain HTTP poll.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,3 +34,14 @@ def ask(method: str, url: str, body: Any = None, seconds: float = 2.0) -> tuple[
         return answer.status, json.loads(raw)
     except ValueError:
         return answer.status, raw
+
+
+def is_free(port: int) -> bool:
+    """Whether a server of this machine could listen on it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from andon.adapters.loopback import ask
+from andon.adapters.loopback import ask, is_free
 from andon.adapters.supervisor import Info, Program, Supervisor
 from andon.errors import PlatformError, TargetError
 from andon.ports import Server, ServerSpec
@@ -115,7 +114,7 @@ class ProcessTarget:
         ours = {self._notes(PREFIX + name).get("port") for name in self.names()}
         first = self._settings.port_base + FIRST_PORT
         for port in range(first, first + PORTS):
-            if str(port) not in ours and _can_bind(port):
+            if str(port) not in ours and is_free(port):
                 return port
         raise TargetError(
             f"no free port in {first}…{first + PORTS - 1}: stop servers that are not needed, or "
@@ -159,16 +158,6 @@ def _differences(spec: ServerSpec, said: dict[str, Any]) -> str:
         for key, value in expected.items()
         if str(said.get(key)) != value
     )
-
-
-def _can_bind(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager

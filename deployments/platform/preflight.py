@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from andon.adapters import database
+from andon.adapters.loopback import is_free
 from andon.errors import PlatformError
 from andon.settings import Settings
 from deployments.platform import postgres
@@ -121,7 +121,7 @@ def _ports(settings: Settings) -> Iterator[str]:
         "the gateway": settings.gateway_port,
         "the gateway's admin": settings.gateway_admin_port,
     }
-    taken = {name: port for name, port in wanted.items() if not _free(port)}
+    taken = {name: port for name, port in wanted.items() if not is_free(port)}
     holders = _holders() if taken else {}
     for name, port in taken.items():
         holder = holders.get(port)
@@ -129,16 +129,6 @@ def _ports(settings: Settings) -> Iterator[str]:
             continue
         by = f" by {_describe(holder)}" if holder else ""
         yield f"port {port} for {name} is taken{by}: stop that, or set ANDON_PORT_BASE"
-
-
-def _free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _holders() -> dict[int, psutil.Process]:
