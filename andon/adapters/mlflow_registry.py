@@ -64,7 +64,11 @@ class Registry:
 
     def _register(self, build: Build) -> str:
         mlflow = self._mlflow
-        mlflow.set_experiment(build.model)
+        experiment = mlflow.set_experiment(build.model)
+        # What a killed attempt began is not running any more.
+        unfinished = f"tags.`{BUILD}` = '{build.key}' and attributes.status = 'RUNNING'"
+        for left in self._client.search_runs([experiment.experiment_id], unfinished):
+            self._client.set_terminated(left.info.run_id, "KILLED")
         with mlflow.start_run(run_name=build.key, tags={**build.tags, BUILD: build.key}) as run:
             mlflow.log_params(build.params)
             mlflow.log_metrics(build.metrics)

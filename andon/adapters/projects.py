@@ -37,11 +37,11 @@ def load_pipeline(project: Path, model: str) -> Any:
         make = module.pipeline
     except AttributeError:
         raise LineError(f"{file}: defines no function `pipeline`") from None
-    except Exception as error:  # the project's own code may raise anything
+    except (Exception, SystemExit) as error:  # the project's own code may raise anything
         raise LineError(f"{file}: {type(error).__name__}: {error}") from error
     try:
         return make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LineError(f"{file}: pipeline() raised {type(error).__name__}: {error}") from error
 
 
