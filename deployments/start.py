@@ -6,13 +6,15 @@ from rich.console import Console
 
 from andon.adapters import database
 from andon.adapters.ledger import open_ledger
+from andon.adapters.local import local_driver
+from andon.errors import LineError
 from andon.settings import Settings
 from deployments.apply import apply
 from deployments.platform.up import up
 
 
 def start(settings: Settings, out: Console) -> None:
-    """Start the platform, migrate the ledger, apply `prefect.yaml`, restore what served."""
+    """Start the platform, apply `prefect.yaml`, migrate the ledger, restore what served."""
     with out.status("starting the platform") as spinner:
 
         def report(what: str, _: float | None) -> None:
@@ -20,7 +22,6 @@ def start(settings: Settings, out: Console) -> None:
             out.print(f"[dim]  {what}[/dim]")
 
         up(settings, report)
-        open_ledger(database.url(settings, "ledger")).engine.dispose()
         spinner.update("applying prefect.yaml")
         if apply(settings):
             out.print("[dim]  applied prefect.yaml[/dim]")
@@ -32,15 +33,8 @@ def start(settings: Settings, out: Console) -> None:
 
 def _restore(settings: Settings, out: Console) -> None:
     """What served before serves again, on the ports and with the weights of the ledger."""
-    from andon.adapters.driver import Driver
-    from andon.adapters.probe import GatewayProbe
-    from andon.adapters.process_target import ProcessTarget
-    from andon.adapters.traefik import TraefikGateway
-    from andon.errors import LineError
-
     ledger = open_ledger(database.url(settings, "ledger"))
-    target, gateway = ProcessTarget(settings), TraefikGateway(settings)
-    driver = Driver(settings, ledger, target, gateway, GatewayProbe(settings))
+    driver = local_driver(settings, ledger)
     for environment, model in ledger.places():
         if environment not in settings.environments:
             continue
@@ -48,3 +42,4 @@ def _restore(settings: Settings, out: Console) -> None:
             driver.restore(environment, model)
         except LineError as error:
             out.print(f"[red]  {environment}/{model} could not be restored: {error}[/red]")
+    ledger.engine.dispose()

@@ -17,9 +17,7 @@ from andon.adapters import database
 from andon.adapters.driver import Driver
 from andon.adapters.files import demand_room, load_settings, load_spec
 from andon.adapters.ledger import Ledger, lock, open_ledger
-from andon.adapters.probe import GatewayProbe
-from andon.adapters.process_target import ProcessTarget
-from andon.adapters.traefik import TraefikGateway
+from andon.adapters.local import local_driver
 from andon.errors import DataError, GatewayError, LineError, PlatformError
 from andon.settings import Settings
 from andon.spec import Frozen, ModelSpec
@@ -54,13 +52,7 @@ class Line:
     @functools.cached_property
     def driver(self) -> Driver:
         """Releases and rollbacks on this line's target and gateway."""
-        return Driver(
-            self.settings,
-            self.ledger,
-            ProcessTarget(self.settings),
-            TraefikGateway(self.settings),
-            GatewayProbe(self.settings),
-        )
+        return local_driver(self.settings, self.ledger)
 
 
 @functools.lru_cache(maxsize=4)
