@@ -2,9 +2,10 @@
 
     manifest.json    who it is: model, version, task, classes, engine, format
     signature.json   the columns it takes
-    model.skops      the fitted scikit-learn pipeline, without code
     samples.json     requests with their expected answers
     profile.json     the reference profile for monitoring
+    parity.json      which engines were tried, and how they compared with the fitted pipeline
+    (model files)    what the engine computes with, see `MODEL_FILES`
     checksums.json   SHA-256 of each file above; its own SHA-256 is the bundle's digest
 
 docs/bundle.md has the details.
@@ -20,9 +21,9 @@ import msgspec
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 CHECKSUMS = "checksums.json"
-FILES = ("manifest.json", "signature.json", "model.skops", "samples.json", "profile.json")
+FILES = ("manifest.json", "signature.json", "samples.json", "profile.json", "parity.json")
 
 Kind = Literal["number", "integer", "boolean", "category", "date"]
 
@@ -48,6 +49,35 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: list[Column]
 
 
+class Sklearn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="sklearn"
+):
+    """The scikit-learn pipeline itself: takes whatever skops can hold."""
+
+
+class Linear(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="linear"
+):
+    """Encoded columns and a line through them, in plain float64."""
+
+
+class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="trees"):
+    """Encoded columns and an ensemble of trees, in ONNX Runtime with float64 thresholds."""
+
+
+class Onnx(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="onnx"):
+    """Encoded columns, and whatever else skl2onnx converts."""
+
+
+Engine = Sklearn | Linear | Trees | Onnx
+MODEL_FILES: dict[type[Engine], tuple[str, ...]] = {
+    Sklearn: ("model.skops",),
+    Linear: ("front.json", "linear.json"),
+    Trees: ("front.json", "model.onnx"),
+    Onnx: ("front.json", "model.onnx"),
+}
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who this bundle is. `classes` are in the order of the probabilities; empty: regression."""
 
@@ -58,7 +88,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     build: str
     classes: list[str | int | bool] = []
     positive: int = -1
-    engine: Literal["sklearn"] = "sklearn"
+    engine: Engine = Sklearn()
     requirements: dict[str, str] = {}
     format: int = FORMAT
 
@@ -72,7 +102,8 @@ class Samples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def seal(folder: Path) -> str:
     """Write the checksums of a finished folder; returns the bundle's digest (hex)."""
-    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+    names = (*FILES, *MODEL_FILES[type(read_manifest(folder).engine)])
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     raw = msgspec.json.encode(sums, order="sorted")
     (folder / CHECKSUMS).write_bytes(raw)
     return hashlib.sha256(raw).hexdigest()
@@ -88,7 +119,7 @@ def verify(folder: Path) -> str:
         sums = msgspec.json.decode(raw, type=dict[str, str])
     except (OSError, msgspec.DecodeError) as error:
         raise BundleError(f"{folder / CHECKSUMS}: {error}") from None
-    for name in FILES:
+    for name in (*FILES, *(it for it in sums if it not in FILES)):
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{path}: missing")

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Column, Kind
+from serving.table import Table
 
 DAY_MICROSECONDS = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -131,12 +132,31 @@ class Mixed(np.ndarray[Any, Any]):
         return part
 
 
-def to_input(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> NDArray[Any]:
+def to_table(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> Table:
+    """Records by column, as engines take them; a column a record lacks is null."""
+    cells: list[Any] = [
+        [cell(column.kind, record.get(column.name)) for record in records] for column in columns
+    ]
+    return Table(
+        len(records),
+        [
+            [None if value is not value else value for value in values]  # noqa: PLR0124 - NaN
+            if column.kind == "category"
+            else np.array(values, dtype=np.float64)
+            for column, values in zip(columns, cells, strict=True)
+        ],
+    )
+
+
+def to_input(table: Table) -> NDArray[Any]:
     """What the positional pipeline is given: float64 if every column is, else a Mixed matrix."""
-    matrix = to_matrix(columns, records)
-    is_text = np.array([column.kind == "category" for column in columns], dtype=bool)
+    is_text = np.array([not isinstance(it, np.ndarray) for it in table.columns], dtype=bool)
     if not is_text.any():
-        return matrix.astype(np.float64)
+        return np.column_stack(table.columns) if table.columns else np.empty((table.n, 0))
+    matrix = np.empty((table.n, len(table.columns)), dtype=object)
+    for position, values in enumerate(table.columns):
+        text = is_text[position]
+        matrix[:, position] = [math.nan if v is None else v for v in values] if text else values
     mixed = matrix.view(Mixed)
     mixed.is_text = is_text
     return mixed

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.archive import dump
 from serving.bundle import BundleError, Manifest, Samples, Signature, seal
 from serving.decode import Decoder
-from serving.engine import TOLERANCE, Engine, Refused, Scores, assemble
+from serving.engine import TOLERANCE, Model, Refused, Scores, assemble
 from serving.problem import Problem
 
 ALONE = 20  # samples that are also scored one by one

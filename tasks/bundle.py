@@ -40,7 +40,7 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> None:
     from andon import training
     from andon.adapters import tables
     from serving.bundle import Manifest, read_signature
-    from serving.engine import read_model
+    from serving.engines.sklearn import read_model
     from serving.writing import write_bundle
 
     folder, spec = line.settings.state / trained.folder, line.spec

@@ -114,7 +114,7 @@ def _no_harm(line: Line, champion: Candidate, trained: Trained, table: pl.DataFr
 def _compared(
     line: Line, champion: Candidate, trained: Trained, table: pl.DataFrame, check: str
 ) -> Verdict:
-    from serving.engine import Refused
+    from serving.engines.base import Refused
 
     metric = line.spec.metric_name
     challenger, y = _challenger(line, trained, table)
@@ -135,7 +135,7 @@ def _challenger(line: Line, trained: Trained, table: pl.DataFrame) -> tuple[Any,
     """What the build says of a table's rows, and their truth as the metric wants it."""
     from andon.adapters import tables
     from serving.bundle import read_signature
-    from serving.engine import read_model
+    from serving.engines.sklearn import read_model
 
     folder = line.settings.state / trained.folder
     facts = json.loads((folder / "facts.json").read_text())

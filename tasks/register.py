@@ -35,7 +35,7 @@ def _build(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated)
 
     from andon.adapters import tables
     from serving.bundle import read_signature
-    from serving.engine import TRUSTED, read_model
+    from serving.engines.sklearn import TRUSTED, read_model
     from tasks.train import LIBRARIES
 
     line = line_for(job.model)

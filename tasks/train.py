@@ -120,7 +120,7 @@ def _keep_model(model: Any, path: Path, code: str) -> None:
     """Write it and read it again: what a prediction server would refuse is no use to anybody."""
     from serving.archive import dump
     from serving.bundle import BundleError
-    from serving.engine import read_model
+    from serving.engines.sklearn import read_model
 
     dump(model, path)
     try:
