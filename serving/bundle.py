@@ -49,32 +49,38 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: list[Column]
 
 
-class Sklearn(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="sklearn"
-):
+class Sklearn(msgspec.Struct, frozen=True, tag_field="kind", tag="sklearn"):
     """The scikit-learn pipeline itself: takes whatever skops can hold."""
 
 
-class Linear(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="linear"
-):
-    """Encoded columns and a line through them, in plain float64."""
+class Linear(msgspec.Struct, frozen=True, tag_field="kind", tag="linear"):
+    """Encoded columns and a line through them, in plain float64.
+
+    `threshold`: binary, where the pipeline's own is not one half: the positive class is predicted
+    from this probability on.
+    """
+
+    threshold: float | None = None
 
 
-class Trees(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="trees"):
+class Trees(msgspec.Struct, frozen=True, tag_field="kind", tag="trees"):
     """Encoded columns and an ensemble of trees, in ONNX Runtime with float64 thresholds."""
 
+    threshold: float | None = None
 
-class Onnx(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="onnx"):
+
+class Onnx(msgspec.Struct, frozen=True, tag_field="kind", tag="onnx"):
     """Encoded columns, and whatever else skl2onnx converts."""
+
+    threshold: float | None = None
 
 
 Engine = Sklearn | Linear | Trees | Onnx
 MODEL_FILES: dict[type[Engine], tuple[str, ...]] = {
     Sklearn: ("model.skops",),
     Linear: ("front.json", "linear.json"),
-    Trees: ("front.json", "model.onnx"),
-    Onnx: ("front.json", "model.onnx"),
+    Trees: ("front.json", "trees.json", "model.onnx"),
+    Onnx: ("front.json", "onnx.json", "model.onnx"),
 }
 
 

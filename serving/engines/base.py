@@ -40,3 +40,10 @@ class Engine(ABC):
         The score is the log-odds of the last class (binary), or the value (regression).
         """
         return None
+
+
+def label_of(scores: list[float], threshold: float | None, positive: int) -> int:
+    """The predicted class: the most probable, the first of equals; or by the positive's threshold."""
+    if threshold is None:
+        return scores.index(max(scores))
+    return positive if scores[positive] >= threshold else 1 - positive
