@@ -1,24 +1,39 @@
-"""Requests, decoded by the bundle's signature; all mistakes of a request are told at once.
+"""JSON requests, decoded by the bundle's signature; all mistakes of a request are told at once.
 
-A right request takes the short way, through types that msgspec compiles. Whatever it refuses is
-read again cell by cell: that way decides, and knows every mistake with its row and column.
+A right request takes the short way, through types that msgspec compiles. Whatever it refuses, or
+might have read otherwise than it stands there, is read again cell by cell: that way decides, and
+knows every mistake with its row and column.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from serving.bundle import Column, Kind, Manifest, Signature
+from serving.cells import (
+    INTEGERS,
+    MISSING,
+    Errors,
+    check_count,
+    columns_to_table,
+    error,
+    is_finite,
+    list_of,
+    parse,
+    raise_all,
+    records_to_rows,
+    repeated,
+    show,
+)
 from serving.frame import date_to_days
 from serving.problem import Problem
+from serving.table import Row, Table
 
-INTEGERS = (-(2**63), 2**63 - 1)
-_MISSING: Any = object()
 _TYPES: dict[Kind, Any] = {
     "number": float,
     "integer": Annotated[int, msgspec.Meta(ge=INTEGERS[0], le=INTEGERS[1])],
@@ -26,15 +41,10 @@ _TYPES: dict[Kind, Any] = {
     "category": str,
     "date": str,
 }
-_ALLOWED: dict[Kind, str] = {
-    "number": "a finite number",
-    "integer": "a whole number of at most 64 bits",
-    "boolean": "true or false",
-    "category": "text",
-    "date": 'a date such as "2026-11-23" or "2026-11-23T10:30:00Z"',
-}
-Record = dict[str, Any]
-Errors = list[dict[str, Any]]
+_QUOTE, _ESCAPE = b'"', b"\\"
+_UNSET = msgspec.UNSET
+_astuple = msgspec.structs.astuple
+REQUEST = "an object with 'records' (a list of objects) or 'columns' (an object of lists)"
 
 
 class Decoder:
@@ -42,109 +52,129 @@ class Decoder:
 
     def __init__(self, signature: Signature, max_rows: int = 1_000) -> None:
         self._columns = signature.columns
-        self._names = [column.name for column in signature.columns]
-        self._known = frozenset(self._names)
-        self._dates = [column.name for column in signature.columns if column.kind == "date"]
+        self._dates = [i for i, it in enumerate(signature.columns) if it.kind == "date"]
+        self._texts = [i for i, it in enumerate(signature.columns) if _TYPES[it.kind] is str]
         self._max_rows = max_rows
-        self._fast = msgspec.json.Decoder(_request_type(signature.columns))
+        self._short = msgspec.json.Decoder(_request_type(signature.columns)).decode
+        # Quotes of a row in which nothing is missing and nothing is null.
+        self._quotes = 2 * (len(signature.columns) + len(self._texts))
 
-    def records(self, body: bytes) -> list[Record]:
-        """Every record with every column, null where the client left out a nullable one.
+    def decode(self, body: bytes) -> list[Row] | Table:
+        """Rows of `{"records": [{column: value}]}`, or the table of `{"columns": {column: []}}`.
 
-        Raises Problem: 400 if it is not JSON, 413 for too many rows, 422 with all mistakes.
+        Null where the client left out a nullable column. Raises Problem: 400 if it is not JSON,
+        413 for too many rows, 422 with all mistakes.
         """
+        read: list[Row] | Table | None = None
         try:
-            rows = self._fast.decode(body).records
-            self._count(len(rows))
-            records = [
-                dict(zip(self._names, msgspec.structs.astuple(row), strict=True)) for row in rows
-            ]
-            for name in self._dates:
-                for record in records:
-                    if record[name] is not None:
-                        date_to_days(record[name])
-        except (ValueError, RecursionError):
-            # msgspec's errors, bad UTF-8 and bad dates are all ValueErrors.
-            return self._read(body)
-        return records
+            request = self._short(body)
+            if request.columns is _UNSET:
+                rows = [_astuple(row) for row in request.records]
+                if body.count(_QUOTE) == self._quotes_of(rows):
+                    read = self._rows(rows)
+            elif request.records is _UNSET:
+                read = self._table(body, _astuple(request.columns))
+        except (ValueError, TypeError, RecursionError):
+            pass  # msgspec's errors, bad UTF-8 and bad dates are all ValueErrors
+        # A key that stands twice has quotes twice, of which msgspec tells once; so have escapes.
+        return read if read is not None and _ESCAPE not in body else self._read(body)
 
-    def _read(self, body: bytes) -> list[Record]:
-        rows = _list_of(parse(body), "records")
-        self._count(len(rows))
-        errors: Errors = []
-        records = [self._record(number, row, errors) for number, row in enumerate(rows)]
-        _raise(errors)
-        return records
+    def _quotes_of(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Quotes in a body that holds these rows and nothing twice."""
+        quotes = 2 + self._quotes * len(rows)
+        for row in rows:
+            if None in row or _UNSET in row:
+                quotes -= 2 * row.count(_UNSET)
+                quotes -= 2 * sum(row[i] is None or row[i] is _UNSET for i in self._texts)
+        return quotes
 
-    def _count(self, rows: int) -> None:
-        if rows > self._max_rows:
-            raise Problem(413, f"{rows} records in one request, at most {self._max_rows} allowed")
-        if rows == 0:
-            raise Problem(422, "records: found an empty list, allowed: at least one record")
+    def _rows(self, rows: list[tuple[Any, ...]]) -> list[Row]:
+        check_count(len(rows), self._max_rows)
+        for number, row in enumerate(rows):
+            if self._dates or _UNSET in row:
+                cells = [None if value is _UNSET else value for value in row]
+                for i in self._dates:
+                    cells[i] = _days(cells[i])
+                rows[number] = tuple(cells)
+        return rows
 
-    def _record(self, number: int, row: Any, errors: Errors) -> Record:
-        if not isinstance(row, dict):
-            errors.append(_error(number, None, row, "an object of column: value"))
-            return {}
-        for name in (name for name in row if name not in self._known):
-            allowed = "a column of the model's signature (GET / lists them)"
-            errors.append(_error(number, name, row[name], allowed))
-        record = {}
-        for column in self._columns:
-            value = row.get(column.name, _MISSING)
-            try:
-                record[column.name] = _check(column, value)
-            except (ValueError, OverflowError):
-                allowed = _ALLOWED[column.kind] + (" or null" if column.nullable else "")
-                errors.append(_error(number, column.name, value, allowed))
-        return record
+    def _table(self, body: bytes, lists: tuple[Any, ...]) -> Table | None:
+        n = max(len(values) for values in lists if values is not _UNSET)
+        given = [values for values in lists if values is not _UNSET]
+        texts = [lists[i] for i in self._texts if lists[i] is not _UNSET]
+        strings = sum(len(values) - values.count(None) for values in texts)
+        right = body.count(_QUOTE) == 2 + 2 * len(given) + 2 * strings
+        if not right or any(len(values) != n for values in given):
+            return None
+        check_count(n, self._max_rows)
+        columns: list[Any] = [[None] * n if values is _UNSET else values for values in lists]
+        for i, column in enumerate(self._columns):
+            if column.kind == "date":
+                columns[i] = [_days(value) for value in columns[i]]
+            if column.kind != "category":
+                columns[i] = np.array(columns[i], dtype=np.float64)
+        return Table(n, columns)
 
-
-def parse(body: bytes) -> Any:
-    """JSON, and beyond it NaN and Infinity, so that the row and column they are in can be told."""
-    try:
-        return json.loads(body.decode("utf-8"), parse_int=_integer)
-    except UnicodeDecodeError as error:
-        raise Problem(400, f"the body is not UTF-8: byte {error.start}") from None
-    except RecursionError:
-        raise Problem(400, "the body is nested too deeply") from None
-    except ValueError as error:
-        raise Problem(400, f"the body is not JSON: {error}") from None
-
-
-def _integer(digits: str) -> int | float:
-    # Python refuses to read thousands of digits; as a number they are infinite all the same.
-    return int(digits) if len(digits) <= 400 else math.inf
+    def _read(self, body: bytes) -> list[Row] | Table:
+        document = parse(body)
+        if not isinstance(document, dict) or not document.keys() & {"records", "columns"}:
+            raise Problem(422, f"found {show(document)}, allowed: {REQUEST}")
+        if "records" in document:
+            rows = list_of(document, "records")
+            check_count(len(rows), self._max_rows)
+            return records_to_rows(self._columns, rows)
+        return columns_to_table(self._columns, _columns_of(document), self._max_rows)
 
 
-def decode_labels(body: bytes, manifest: Manifest) -> list[Record]:
+def _days(text: Any) -> float | None:
+    return None if text is None else date_to_days(text)
+
+
+def _columns_of(document: dict[str, Any]) -> dict[str, Any]:
+    errors = repeated(None, document)
+    errors += [
+        error(None, key, value, "only 'columns'")
+        for key, value in document.items()
+        if key != "columns"
+    ]
+    given = document["columns"]
+    if not isinstance(given, dict):
+        errors.append(error(None, "columns", given, "an object of column: list"))
+    else:
+        errors += repeated(None, given)
+    raise_all(errors)
+    return dict(given)
+
+
+def decode_labels(body: bytes, manifest: Manifest) -> list[dict[str, Any]]:
     """The labels of /feedback: prediction id and what turned out to be true.
 
     Raises Problem: 400 if it is not JSON, 422 with all mistakes.
     """
-    rows = _list_of(parse(body), "labels")
+    rows = list_of(parse(body), "labels")
     check = _label_check(manifest)
     errors: Errors = []
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            errors.append(_error(number, None, row, 'an object with "id" and "label"'))
+            errors.append(error(number, None, row, 'an object with "id" and "label"'))
             continue
+        errors += repeated(number, row)
         for name in (name for name in row if name not in ("id", "label")):
-            errors.append(_error(number, name, row[name], 'only "id" and "label"'))
-        identity = row.get("id", _MISSING)
+            errors.append(error(number, name, row[name], 'only "id" and "label"'))
+        identity = row.get("id", MISSING)
         if not (isinstance(identity, str) and 0 < len(identity) <= 100 and identity.isascii()):
-            errors.append(_error(number, "id", identity, "the id of a prediction"))
-        allowed = check(row.get("label", _MISSING))
+            errors.append(error(number, "id", identity, "the id of a prediction"))
+        allowed = check(row.get("label", MISSING))
         if allowed:
-            errors.append(_error(number, "label", row.get("label", _MISSING), allowed))
-    _raise(errors)
+            errors.append(error(number, "label", row.get("label", MISSING), allowed))
+    raise_all(errors)
     return rows
 
 
 def _label_check(manifest: Manifest) -> Callable[[Any], str | None]:
     """A function that says what is allowed, if its argument is not."""
     if not manifest.classes:
-        return lambda label: None if _is_finite(label) else "a finite number"
+        return lambda label: None if is_finite(label) else "a finite number"
     known = {(type(label), label) for label in manifest.classes}
     allowed = "one of " + ", ".join(json.dumps(label) for label in manifest.classes)
 
@@ -155,95 +185,24 @@ def _label_check(manifest: Manifest) -> Callable[[Any], str | None]:
     return check
 
 
-def _request_type(columns: list[Column]) -> Any:
-    fields: list[Any] = []
-    for number, column in enumerate(columns):
-        kind = _TYPES[column.kind]
-        fields.append(
-            (f"c{number}", kind | None, None) if column.nullable else (f"c{number}", kind)
-        )
+def _request_type(columns: Sequence[Column]) -> Any:
     # Positional names, because a column may have any name; keyword-only, because those that may be
     # left out need not come last.
     names = {f"c{number}": column.name for number, column in enumerate(columns)}
     options: Any = {"forbid_unknown_fields": True, "gc": False}
-    row = msgspec.defstruct("Row", fields, rename=names, kw_only=True, **options)
-    return msgspec.defstruct("Request", [("records", list[row])], **options)  # type: ignore[valid-type]
 
+    def struct(name: str, types: list[Any]) -> Any:
+        fields = [
+            (f"c{i}", kind | msgspec.UnsetType, _UNSET) if column.nullable else (f"c{i}", kind)
+            for i, (column, kind) in enumerate(zip(columns, types, strict=True))
+        ]
+        return msgspec.defstruct(name, fields, rename=names, kw_only=True, **options)
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _check(column: Column, value: Any) -> Any:
-    """The value as the short way would give it; raises ValueError if it is not allowed."""
-    if value is None or value is _MISSING:
-        if column.nullable:
-            return None
-        raise ValueError
-    kind = column.kind
-    if kind == "boolean":
-        fits = type(value) is bool
-    elif kind in ("category", "date"):
-        fits = type(value) is str and _is_unicode(value)
-    else:
-        fits = _is_finite(value)
-    if not fits:
-        raise ValueError
-    if kind == "date":
-        date_to_days(value)
-    if kind == "integer":
-        return _whole(value)
-    return float(value) if kind == "number" else value
-
-
-def _whole(value: float) -> int:
-    # 3.0 is a whole number: clients with nulls in an integer column cannot help sending floats.
-    if value != int(value) or not INTEGERS[0] <= value <= INTEGERS[1]:
-        raise ValueError
-    return int(value)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be written down: JSON's escapes can spell half a surrogate pair."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _list_of(document: Any, name: str) -> list[Any]:
-    if not isinstance(document, dict):
-        raise Problem(422, f"found {_show(document)}, allowed: an object with {name!r}")
-    errors = [
-        _error(None, key, value, f"only {name!r}") for key, value in document.items() if key != name
+    cells = [_TYPES[it.kind] | None if it.nullable else _TYPES[it.kind] for it in columns]
+    row = struct("Row", cells)
+    lists = struct("Columns", [list[cell] for cell in cells])  # type: ignore[valid-type]
+    forms: list[Any] = [
+        ("records", list[row] | msgspec.UnsetType, _UNSET),  # type: ignore[valid-type]
+        ("columns", lists | msgspec.UnsetType, _UNSET),
     ]
-    rows = document.get(name, _MISSING)
-    if not isinstance(rows, list):
-        errors.append(_error(None, name, rows, "a list"))
-    _raise(errors)
-    return list(rows)
-
-
-def _raise(errors: Errors) -> None:
-    if errors:
-        first = errors[0]
-        where = "" if first["row"] is None else f"row {first['row']}, "
-        where += f"column {first['column']}: " if first["column"] else ""
-        rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        detail = f"{where}found {first['found']}, allowed: {first['allowed']}{rest}"
-        raise Problem(422, detail, errors)
-
-
-def _error(row: int | None, column: str | None, found: Any, allowed: str) -> dict[str, Any]:
-    # A name may hold half a surrogate pair too, and then could not be sent back.
-    name = None if column is None else column.encode("utf-8", "backslashreplace").decode()[:200]
-    return {"row": row, "column": name, "found": _show(found), "allowed": allowed}
-
-
-def _show(value: Any) -> str:
-    if value is _MISSING:
-        return "nothing"
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return msgspec.defstruct("Request", forms, **options)

@@ -14,12 +14,17 @@ class Problem(Exception):
     """Why a request is not answered. `errors` are rows of row, column, found, allowed."""
 
     def __init__(
-        self, status: int, detail: str, errors: list[dict[str, Any]] | None = None
+        self,
+        status: int,
+        detail: str,
+        errors: list[dict[str, Any]] | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = errors or []
+        self.retry_after = retry_after  # seconds
 
     def body(self) -> bytes:
         """The problem+json document."""

@@ -45,3 +45,14 @@ class Table:
                 for column, values in zip(columns, by_column, strict=True)
             ],
         )
+
+    @classmethod
+    def concat(cls, tables: Sequence[Table]) -> Table:
+        """One table after the other."""
+        joined: list[Numbers | Texts] = []
+        for parts in zip(*(table.columns for table in tables), strict=True):
+            numbers = [it for it in parts if isinstance(it, np.ndarray)]
+            joined.append(
+                np.concatenate(numbers) if numbers else [text for it in parts for text in it]
+            )
+        return cls(sum(table.n for table in tables), joined)
