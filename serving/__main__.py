@@ -8,11 +8,13 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from serving.engine import Engine
+    from serving.app import App
+    from serving.engine import Model
 
 BAD_BUNDLE = 3
 BAD_ADDRESS = 4
@@ -23,11 +25,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 EPILOG = """\
 paths:
-  POST /predict   {"records": [{column: value, ...}, ...]}; X-Andon-Probe: 1 marks a probe
-  POST /feedback  {"labels": [{"id": prediction id, "label": what was true}, ...]}
-  GET  /          the model, its version and its columns
-  GET  /healthz   200; the port opens only when the bundle answers its own samples right
-  GET  /metrics   Prometheus text
+  GET  /docs         a page to try it on; GET /openapi.json has every path and type
+  POST /predict      {"records": [{column: value, ...}, ...]}, {"columns": {column: [...]}}, or an
+                     Arrow stream; X-Andon-Probe: 1 marks a probe
+  POST /invocations  MLflow's and SageMaker's protocol
+  POST /v2/models/NAME/infer   the Open Inference Protocol
+  POST /feedback     {"labels": [{"id": prediction id, "label": what was true}, ...]}
+  GET  /healthz      200: the process is alive
+  GET  /readyz       200: the model is loaded, warm, and answers its own samples right
+  GET  /metrics      Prometheus text
+
+The port opens only when the bundle is loaded and answers its own samples right.
 
 exit status: 0 after SIGTERM or SIGINT, 2 wrong usage, 3 the bundle may not serve, 4 the address
 cannot be used
@@ -44,6 +52,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def _workers(text: str) -> str:
+    return text if text == "auto" else str(_positive(text))
 
 
 def _port(text: str) -> int:
@@ -72,8 +84,26 @@ def parser() -> argparse.ArgumentParser:
         "--max-body", type=_positive, default=2**20, help="bytes of a request (%(default)s)"
     )
     it.add_argument(
-        "--max-rows", type=_positive, default=1_000, help="records of a request (%(default)s)"
+        "--max-rows", type=_positive, default=1_000, help="rows of a request (%(default)s)"
     )
+    bulk = "of a request in Arrow or tensors (%(default)s)"
+    it.add_argument("--max-bulk-body", type=_positive, default=2**26, help=f"bytes {bulk}")
+    it.add_argument("--max-bulk-rows", type=_positive, default=100_000, help=f"rows {bulk}")
+    it.add_argument(
+        "--deadline-ms",
+        type=_positive,
+        default=2_000,
+        help="a request that would wait longer is refused with 503 (%(default)s)",
+    )
+    it.add_argument(
+        "--workers",
+        type=_workers,
+        default="auto",
+        help="processes; auto: one for each CPU that a cgroup's quota allows, as far as its memory "
+        "limit has room, and one where there is no quota",
+    )
+    # SageMaker starts an image with this word.
+    it.add_argument("serve", nargs="?", choices=["serve"], help=argparse.SUPPRESS)
     return it
 
 
@@ -95,8 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _no_address(options, error)
     try:
-        engine = load(options.bundle)
-        for part in (engine.manifest.model, engine.manifest.version):
+        model = load(options.bundle)
+        for part in (model.manifest.model, model.manifest.version):
             if not _NAME.fullmatch(part):
                 raise BundleError(f"manifest.json: {part!r} is not a name (letters, digits, . _ -)")
     except (BundleError, OSError) as error:
@@ -105,28 +135,38 @@ def main(arguments: list[str] | None = None) -> int:
         listener.listen(2048)
     except OSError as error:
         return _no_address(options, error)
-    _serve(options, engine, listener)
-    return 0
+    return _run(options, model, listener)
 
 
-def _serve(options: argparse.Namespace, engine: Engine, listener: socket.socket) -> None:
+def _run(options: argparse.Namespace, model: Model, listener: socket.socket) -> int:
+    from serving import workers
+
+    count = workers.decide(options.workers, workers.resident_bytes())
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    who = f"{model.manifest.model} v{model.manifest.version}"
+    crew = f", {count} workers" if count > 1 else ""
+    said = f"andon serving: {who} ({model.kind}{crew}) on http://{address}"
+    with tempfile.TemporaryDirectory(prefix="andon-serving-") as folder:
+        shared = Path(folder) if count > 1 else None
+        return workers.run(count, lambda: _serve(options, model, listener, shared, said))
+
+
+def _serve(
+    options: argparse.Namespace,
+    model: Model,
+    listener: socket.socket,
+    shared: Path | None,
+    said: str,
+) -> None:
     import uvicorn
 
-    from serving.app import App, Limits
-    from serving.log import Log
-
-    manifest = engine.manifest
-    own = Path(options.environment) / manifest.model
-    app = App(
-        engine,
-        environment=options.environment,
-        log=Log(options.log_dir / own / manifest.version) if options.log_dir else None,
-        feedback=Log(options.feedback_dir / own) if options.feedback_dir else None,
-        limits=Limits(body=options.max_body, rows=options.max_rows),
-    )
+    app = _app(options, model, shared)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            loop="uvloop",
+            http="httptools",
             lifespan="off",
             ws="none",
             log_level="warning",
@@ -146,13 +186,46 @@ def _serve(options: argparse.Namespace, engine: Engine, listener: socket.socket)
     # for us, so that the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"andon serving: {manifest.model} v{manifest.version} on http://{address}", flush=True)
+    print(said, flush=True)
     try:
         server.run(sockets=[listener])
     finally:
         app.close()
+
+
+def _app(options: argparse.Namespace, model: Model, shared: Path | None) -> App:
+    from serving.app import App, Limits
+    from serving.bundle import read_samples
+    from serving.log import Log
+    from serving.metrics import Shared
+    from serving.segments import Segments
+
+    manifest = model.manifest
+    own = Path(options.environment) / manifest.model
+    log = None
+    if options.log_dir:
+        log = Segments(
+            options.log_dir / own / manifest.version,
+            model.signature.columns,
+            manifest,
+            environment=options.environment,
+        )
+    samples = read_samples(options.bundle)
+    return App(
+        model,
+        environment=options.environment,
+        log=log,
+        feedback=Log(options.feedback_dir / own) if options.feedback_dir else None,
+        limits=Limits(
+            body=options.max_body,
+            rows=options.max_rows,
+            bulk_body=options.max_bulk_body,
+            bulk_rows=options.max_bulk_rows,
+            seconds=options.deadline_ms / 1000,
+        ),
+        samples=list(zip(samples.records, samples.answers, strict=True)),
+        shared=Shared(shared) if shared else None,
+    )
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -1,7 +1,4 @@
-"""The prediction server's HTTP side: an ASGI application, and nothing that a framework is for.
-
-One worker thread computes; the event loop stays free for /healthz and /metrics.
-"""
+"""The prediction server's HTTP side: an ASGI application, and nothing that a framework is for."""
 
 from __future__ import annotations
 
@@ -10,243 +7,264 @@ import os
 import sys
 import time
 import traceback
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
-from serving.decode import Decoder, decode_labels
-from serving.engine import Answer, Engine, Refused
+from serving.engine import Model, same
+from serving.frame import to_table
+from serving.http import (
+    JSON,
+    Gone,
+    Limits,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    json_reply,
+    refusal,
+)
 from serving.log import Log
-from serving.metrics import exposition
+from serving.metrics import PUBLISH_SECONDS, Metrics, Shared, exposition, process_samples, sample
+from serving.predict import Predictions
 from serving.problem import Problem
+from serving.protocols import openapi, v2
+from serving.segments import Segments
+from serving.work import Work
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-JSON = b"application/json"
-DRAIN = 16  # bodies up to so many times the limit are read to the end before they are refused
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may bring."""
-
-    body: int = 2**20
-    rows: int = 1_000
-
-
-@dataclass(frozen=True)
-class Reply:
-    body: bytes
-    status: int = 200
-    content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class Gone(Exception):
-    """The client left before its request was complete."""
+Handler = Callable[[Request], Awaitable[Reply]]
+HTML = b"text/html"
+READ = ("GET", "HEAD")
+RECHECK_SECONDS = 30.0
 
 
 class App:
-    """ASGI application over one engine; `close` it after the last request."""
+    """ASGI application over one model; `close` it after the last request."""
 
     def __init__(
         self,
-        engine: Engine,
+        model: Model,
         *,
         environment: str = "",
-        log: Log | None = None,
+        log: Segments | None = None,
         feedback: Log | None = None,
         limits: Limits | None = None,
+        samples: list[tuple[dict[str, Any], dict[str, Any]]] | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        self.engine = engine
+        self.model = model
         self.environment = environment
         self.log = log
         self.feedback = feedback
         self.limits = limits or Limits()
+        self.metrics = Metrics()
+        self.shared = shared
         self.ending: Callable[[], bool] = lambda: False  # whether connections are to be closed
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.rows = 0
-        self._decoder = Decoder(engine.signature, self.limits.rows)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._version = engine.manifest.version.encode()
-        self._routes: dict[str, tuple[tuple[str, ...], Callable[..., Awaitable[Reply]]]] = {
-            "/": (("GET", "HEAD"), self._index),
-            "/healthz": (("GET", "HEAD"), self._healthz),
-            "/metrics": (("GET", "HEAD"), self._metrics),
-            "/predict": (("POST",), self._predict),
-            "/feedback": (("POST",), self._feedback),
+        self.samples = samples or []
+        self.work = Work(model.engine, model.signature.columns, deadline=self.limits.seconds)
+        self.predictions = Predictions(
+            model, self.work, self.metrics, log, self.limits, environment
+        )
+        self._checked = (-RECHECK_SECONDS, "")
+        self._publishing = False
+        self.work.warm_up(to_table(model.signature.columns, [it for it, _ in self.samples]))
+        self._version = model.manifest.version.encode()
+        self._documents: dict[str, Any] = {}
+        self._routes = self._all_routes()
+
+    def _all_routes(self) -> dict[str, dict[str, Handler]]:
+        manifest = self.model.manifest
+        read: dict[str, Handler] = {
+            "/": self._index,
+            "/docs": self._docs,
+            "/openapi.json": self._openapi,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/ping": self._readyz,
+            "/v2": self._server_metadata,
+            "/v2/health/live": self._healthz,
+            "/v2/health/ready": self._readyz,
+        }
+        write: dict[str, Handler] = {
+            "/predict": self.predictions.predict,
+            "/invocations": self.predictions.invocations,
+            "/feedback": self._feedback,
+        }
+        name = f"/v2/models/{manifest.model}"
+        for path in (name, f"{name}/versions/{manifest.version}"):
+            read[path] = self._model_metadata
+            read[f"{path}/ready"] = self._readyz
+            write[f"{path}/infer"] = self.predictions.infer
+        return {path: dict.fromkeys(READ, handler) for path, handler in read.items()} | {
+            path: {"POST": handler} for path, handler in write.items()
         }
 
     def close(self) -> None:
         """Finish computing and write the logs."""
-        self._worker.shutdown(wait=True)
+        self.work.close()
         for log in (self.log, self.feedback):
             if log is not None:
                 log.close()
+        self._publish()
+
+    def _publish(self) -> None:
+        self._publishing = False
+        if self.shared is not None:
+            self.shared.publish(dict(self._samples()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
+        began = time.perf_counter()
         path = scope["path"]
+        methods = self._routes.get(path)
         try:
-            reply = await self._answer(scope, receive)
+            reply = await self._answer(Request(scope, receive), methods)
         except Gone:
             return
         except Problem as problem:
-            reply = _refusal(problem)
+            reply = self._refusal(path, problem)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            reply = _refusal(Problem(500, "the server failed; the request is not to blame"))
-        self.requests[path if path in self._routes else "other", reply.status] += 1
+            problem = Problem(500, "the server failed; the request is not to blame")
+            reply = self._refusal(path, problem)
         headers = [
             (b"content-type", reply.content_type),
-            (b"content-length", str(len(reply.body)).encode()),
+            (b"content-length", b"%d" % len(reply.body)),
             (b"x-andon-version", self._version),
             *reply.headers,
-            *([(b"connection", b"close")] if self.ending() else []),
         ]
+        if self.ending():
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+        seconds = time.perf_counter() - began
+        self.metrics.answered(path if methods else "other", reply.status, seconds)
+        if self.shared is not None and not self._publishing:
+            self._publishing = True
+            asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        if scope["path"] not in self._routes:
-            raise Problem(404, f"no such path; there are {', '.join(self._routes)}")
-        methods, handler = self._routes[scope["path"]]
-        if scope["method"] not in methods:
+    async def _answer(self, request: Request, methods: dict[str, Handler] | None) -> Reply:
+        if methods is None:
+            raise Problem(404, self._not_found(request.path))
+        handler = methods.get(request.method)
+        if handler is None:
             allowed = ", ".join(methods)
-            problem = Problem(405, f"found {scope['method']}, allowed: {allowed}")
-            return _refusal(problem, (b"allow", allowed.encode()))
-        return await handler(scope, receive)
+            problem = Problem(405, f"found {request.method}, allowed: {allowed}")
+            return refusal(problem, (b"allow", allowed.encode()))
+        return await handler(request)
 
-    async def _index(self, scope: Scope, receive: Receive) -> Reply:
+    def _not_found(self, path: str) -> str:
+        if path.startswith("/v2/models/"):
+            manifest = self.model.manifest
+            return f"only model {manifest.model!r}, version {manifest.version!r}, is served here"
+        return f"no such path; there are {', '.join(self._routes)}"
+
+    def _refusal(self, path: str, problem: Problem) -> Reply:
+        reply = refusal(problem)
+        if path.startswith("/v2"):
+            reply.body, reply.content_type = v2.error_body(problem), JSON
+        return reply
+
+    async def _index(self, request: Request) -> Reply:
+        if request.accepts(HTML):
+            return await self._docs(request)
         columns = [
             {"name": column.name, "kind": column.kind, "nullable": column.nullable}
-            for column in self.engine.signature.columns
+            for column in self.model.signature.columns
         ]
-        return _json({**self._identity(), "paths": list(self._routes), "columns": columns})
+        return json_reply({**self._identity(), "paths": list(self._routes), "columns": columns})
 
-    async def _healthz(self, scope: Scope, receive: Receive) -> Reply:
-        return _json({"status": "ok", **self._identity(), "pid": os.getpid()})
+    async def _docs(self, request: Request) -> Reply:
+        return Reply(openapi.page(), content_type=b"text/html; charset=utf-8")
+
+    async def _openapi(self, request: Request) -> Reply:
+        if "openapi" not in self._documents:
+            self._documents["openapi"] = openapi.document(
+                self.model.manifest,
+                self.model.signature,
+                samples=[record for record, _ in self.samples],
+                limits=self.limits,
+            )
+        return json_reply(self._documents["openapi"])
+
+    async def _healthz(self, request: Request) -> Reply:
+        return json_reply({"status": "ok", **self._identity(), "pid": os.getpid()})
+
+    async def _readyz(self, request: Request) -> Reply:
+        """Loaded and warm, and the samples are still answered as their author saw."""
+        wrong = "the server is about to end" if self.ending() else await self._wrong_sample()
+        if wrong:
+            return refusal(Problem(503, wrong, retry_after=1))
+        return json_reply({"status": "ready", **self._identity(), "pid": os.getpid()})
+
+    async def _wrong_sample(self) -> str:
+        at, wrong = self._checked
+        if time.monotonic() - at <= RECHECK_SECONDS:
+            return wrong
+        try:
+            answers = await self.predictions.named([record for record, _ in self.samples])
+        except Problem:
+            return wrong  # too busy to check; that says nothing of the model
+        pairs = zip(answers, self.samples, strict=True)
+        wrong = next(
+            (
+                f"sample {number} is answered {found}, expected {expected}"
+                for number, (found, (_, expected)) in enumerate(pairs)
+                if not same(found, expected)
+            ),
+            "",
+        )
+        self._checked = (time.monotonic(), wrong)
+        return wrong
 
     def _identity(self) -> dict[str, Any]:
-        manifest = self.engine.manifest
+        manifest = self.model.manifest
         return {
             "model": manifest.model,
             "version": manifest.version,
-            "digest": self.engine.digest,
+            "digest": self.model.digest,
             "environment": self.environment,
+            "engine": self.model.kind,
         }
 
-    async def _predict(self, scope: Scope, receive: Receive) -> Reply:
-        started = time.time()
-        body = await self._body(scope, receive)
-        probe = _header(scope, b"x-andon-probe") == b"1"
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._compute, body, started, probe)
+    async def _server_metadata(self, request: Request) -> Reply:
+        return json_reply(v2.server_metadata())
 
-    def _compute(self, body: bytes, started: float, probe: bool) -> Reply:
-        records = self._decoder.records(body)
-        try:
-            answers = self.engine.answer(records)
-        except Refused as error:
-            raise Problem(422, f"the model does not take these values: {error}") from error
-        ids = new_ids(len(records), started)
-        self.rows += len(records)
-        if self.log is not None:
-            self.log.put(self._lines(records, answers, ids, started, probe))
-        manifest = self.engine.manifest
-        predictions = [{"id": id_, **answer} for id_, answer in zip(ids, answers, strict=True)]
-        return _json(
-            {"model": manifest.model, "version": manifest.version, "predictions": predictions}
-        )
+    async def _model_metadata(self, request: Request) -> Reply:
+        return json_reply(v2.model_metadata(self.model.manifest, self.model.signature.columns))
 
-    def _lines(
-        self,
-        records: Sequence[dict[str, Any]],
-        answers: Sequence[Answer],
-        ids: Sequence[str],
-        started: float,
-        probe: bool,
-    ) -> list[bytes]:
-        manifest = self.engine.manifest
-        common = {
-            "time": started,
-            "model": manifest.model,
-            "version": manifest.version,
-            "environment": self.environment,
-            "latency_ms": round((time.time() - started) * 1000, 3),
-            "probe": probe,
-        }
-        encode = msgspec.json.encode
-        return [
-            encode({"id": id_, **common, "inputs": record, "outputs": self.engine.outputs(answer)})
-            + b"\n"
-            for id_, record, answer in zip(ids, records, answers, strict=True)
-        ]
-
-    async def _feedback(self, scope: Scope, receive: Receive) -> Reply:
+    async def _feedback(self, request: Request) -> Reply:
         if self.feedback is None:
             raise Problem(404, "this server was started without --feedback-dir and takes none")
-        labels = decode_labels(await self._body(scope, receive), self.engine.manifest)
-        now = time.time()
-        lines = [
-            msgspec.json.encode({"id": row["id"], "time": now, "label": row["label"]}) + b"\n"
-            for row in labels
-        ]
-        if lines and not await asyncio.wrap_future(self.feedback.put_safely(lines)):
-            raise Problem(503, "the labels could not be stored; send them again later")
-        return _json({"accepted": len(lines)}, 202)
+        return await self.predictions.feedback(request, self.feedback)
 
-    async def _metrics(self, scope: Scope, receive: Receive) -> Reply:
-        logs = {"inference": self.log, "feedback": self.feedback}
-        text = exposition(self._identity(), self.requests, self.rows, logs)
-        return Reply(text, content_type=b"text/plain; version=0.0.4; charset=utf-8")
+    async def _metrics(self, request: Request) -> Reply:
+        own = dict(self._samples())
+        others = self.shared.others() if self.shared else []
+        return Reply(
+            exposition([*others, own]),
+            content_type=b"text/plain; version=0.0.4; charset=utf-8",
+        )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body; raises Problem 415 or 413."""
-        media = (_header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
-        limit = self.limits.body
-        declared = int(_header(scope, b"content-length") or 0)
-        chunks: list[bytes] = []
-        size = 0
-        while declared <= DRAIN * limit and size <= DRAIN * limit:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            size += len(message.get("body", b""))
-            # A client that still sends when it is answered sees a broken connection, not the
-            # answer: read on, but keep no more.
-            if size <= limit:
-                chunks.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                break
-        if max(size, declared) > limit:
-            raise Problem(413, f"the body is larger than {limit} bytes; send fewer records")
-        if media != JSON:
-            found = media.decode("latin-1") or "nothing"
-            raise Problem(415, f"Content-Type: found {found}, allowed: application/json")
-        return b"".join(chunks)
+    def _samples(self) -> Any:
+        yield sample("andon_info", **self._identity()), 1
+        yield from self.metrics.samples()
+        for label, count in sorted(self.metrics.labels.items()):
+            name = self.model.keys[label]
+            yield sample("andon_predictions_total", label=name), count
+        yield "andon_waiting_rows", self.work.waiting_rows
+        yield "andon_shed_total", self.work.shed
+        yield "andon_batches_total", self.work.batches
+        for name, log in (("inference", self.log), ("feedback", self.feedback)):
+            if log is not None:
+                yield sample("andon_log_rows_total", log=name), log.rows
+                yield sample("andon_log_dropped_total", log=name), log.dropped
+                yield sample("andon_log_errors_total", log=name), log.errors
+        if self.log is not None:
+            yield sample("andon_log_sampled_out_total", log="inference"), self.log.sampled_out
+        yield from process_samples()
 
 
-def new_ids(count: int, now: float) -> list[str]:
-    """Ids that no other server and no restart gives: 48 bits of time, 80 random (as UUIDv7 has)."""
-    stamp = f"{int(now * 1000):012x}"
-    noise = os.urandom(10 * count).hex()
-    return [stamp + noise[start : start + 20] for start in range(0, 20 * count, 20)]
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
-
-
-def _json(content: Any, status: int = 200) -> Reply:
-    return Reply(msgspec.json.encode(content), status)
-
-
-def _refusal(problem: Problem, *headers: tuple[bytes, bytes]) -> Reply:
-    return Reply(problem.body(), problem.status, b"application/problem+json", headers)
+__all__ = ["App", "Limits"]

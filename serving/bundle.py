@@ -84,6 +84,11 @@ MODEL_FILES: dict[type[Engine], tuple[str, ...]] = {
 }
 
 
+def kind_of(engine: Engine) -> str:
+    """Its name, as the manifest has it."""
+    return str(type(engine).__struct_config__.tag)
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who this bundle is. `classes` are in the order of the probabilities; empty: regression."""
 

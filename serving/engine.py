@@ -40,6 +40,7 @@ class Model:
         self.manifest = manifest
         self.signature = signature
         self.digest = digest
+        self.kind = kinds.kind_of(manifest.engine)
         self.keys = [class_key(label) for label in manifest.classes]
 
     def answer(self, records: Sequence[Mapping[str, Any]]) -> list[Answer]:

@@ -22,12 +22,13 @@ DRAIN = 16  # bodies up to so many times the limit are read to the end before th
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring. `bulk_` is for Arrow, which is cheap to read."""
+    """What one request may bring and take. `bulk_` is for Arrow and tensors, cheap to read."""
 
     body: int = 2**20
     rows: int = 1_000
     bulk_body: int = 2**26
     bulk_rows: int = 100_000
+    seconds: float = 2.0  # who would wait longer is refused at once
 
 
 class Reply:

@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from serving.bundle import Column
 from serving.engines.base import Engine, Refused, Scored
 from serving.problem import Problem
@@ -63,6 +61,8 @@ class Work:
 
     def warm_up(self, table: Table) -> None:
         """Compute sample rows, so that the first request is as fast as the next; learn the cost."""
+        if not table.n:
+            return
         few = _part(table, min(table.n, 20))
         alone = _part(few, 1)
         once = min(_seconds(self._engine, alone) for _ in range(5))

@@ -139,7 +139,7 @@ class ProcessTarget:
 def _ask(spec: ServerSpec, url: str, info: Info) -> Server:
     """Ready only if it says itself that it is what was asked for."""
     try:
-        status, said = ask("GET", f"{url}/healthz", seconds=ANSWER_SECONDS)
+        status, said = ask("GET", f"{url}/readyz", seconds=ANSWER_SECONDS)
     except OSError as error:
         return Server(spec.name, "starting", url, f"{info.state}: {error}")
     if status != HTTPStatus.OK or not isinstance(said, dict):

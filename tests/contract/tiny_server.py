@@ -14,9 +14,10 @@ from pathlib import Path
 
 
 def answer(path: str, who: dict) -> tuple[int, dict]:
-    if path == "/healthz" and who["mode"] == "stuck":
+    health = ("/healthz", "/readyz")
+    if path == "/readyz" and who["mode"] == "stuck":
         return 503, {"status": "starting"}
-    if path != "/healthz" and who["mode"] == "failing":
+    if path not in health and who["mode"] == "failing":
         return 500, {}
     return 200, {"status": "ok", "path": path, "pid": os.getpid(), **who}
 
