@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -44,7 +44,15 @@ class _Job:
 class Work:
     """Computes one engine's requests; `close` it after the last one."""
 
-    def __init__(self, engine: Engine, columns: Sequence[Column], *, deadline: float = 2.0) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        columns: Sequence[Column],
+        *,
+        deadline: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._engine = engine
         self._columns = columns
         self._deadline = deadline
@@ -94,7 +102,7 @@ class Work:
         job = _Job(
             decoded,
             rows,
-            time.monotonic() + self._deadline,
+            self._clock() + self._deadline,
             asyncio.get_running_loop().create_future(),
         )
         with self._changed:
@@ -105,12 +113,12 @@ class Work:
 
     def _run(self) -> None:
         while batch := self._next():
-            began = time.monotonic()
+            began = self._clock()
             live, late = [], []
             for job in batch:
                 (late if job.deadline < began or job.answer.cancelled() else live).append(job)
             results = _together(self._engine, self._columns, live)
-            took = time.monotonic() - began
+            took = self._clock() - began
             with self._changed:
                 self.waiting_rows -= sum(job.rows for job in batch)
                 self.batches += 1
