@@ -7,6 +7,7 @@ tries again. A service goes on without its log, but not silently: `/metrics` has
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -39,7 +40,7 @@ class Log:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder
-        self.lines = 0  # written
+        self.rows = 0  # lines written
         self.dropped = 0
         self.errors = 0
         self._capacity = capacity
@@ -64,6 +65,10 @@ class Log:
         written: Future[bool] = Future()
         self._enqueue(_Item(b"".join(lines), len(lines), written))
         return written
+
+    def written(self, lines: Sequence[bytes]) -> asyncio.Future[bool]:
+        """The same, for who awaits it."""
+        return asyncio.wrap_future(self.put_safely(lines))
 
     def close(self) -> None:
         """Write what waits, then stop. Lines that come later are dropped."""
@@ -96,7 +101,7 @@ class Log:
             safely = any(item.written is not None for item in batch)
             done = self._write(b"".join(item.data for item in batch), safely)
             with self._changed:
-                self.lines += lines if done else 0
+                self.rows += lines if done else 0
                 self.dropped += 0 if done else lines
             for item in batch:
                 if item.written is not None:

@@ -37,7 +37,7 @@ def test_closing_writes_what_waits(tmp_path):
         log.put(lines(10, start))
     log.close()
     assert written(tmp_path) == list(range(1_000))
-    assert (log.lines, log.dropped) == (1_000, 0)
+    assert (log.rows, log.dropped) == (1_000, 0)
 
 
 def test_who_asks_for_it_knows_that_the_lines_are_on_the_disk(tmp_path):
@@ -66,7 +66,7 @@ def test_a_disk_error_is_counted_and_the_log_comes_back(tmp_path, capsys):
     log = Log(folder)
     assert not log.put_safely(lines(2)).result(60)
     assert not log.put_safely(lines(1)).result(60)
-    assert (log.errors, log.dropped, log.lines) == (2, 3, 0)
+    assert (log.errors, log.dropped, log.rows) == (2, 3, 0)
     assert capsys.readouterr().err.count("log not written") == 1
     folder.unlink()
     assert log.put_safely(lines(1, 7)).result(60)
@@ -85,7 +85,7 @@ assert log.put_safely([line % n for n in range(100, 150)]).result(60)
 assert not log.put_safely([line % n for n in range(200, 300)]).result(60)
 assert log.put_safely([line % n for n in range(300, 320)]).result(60)
 log.close()
-assert (log.lines, log.dropped, log.errors) == (70, 100, 1)
+assert (log.rows, log.dropped, log.errors) == (70, 100, 1)
 """
 
 
