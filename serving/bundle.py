@@ -89,6 +89,13 @@ def kind_of(engine: Engine) -> str:
     return str(type(engine).__struct_config__.tag)
 
 
+class LogPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The share of requests that the inference log keeps, and columns that it never holds."""
+
+    sample: float = 1.0
+    mask: list[str] = []
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who this bundle is. `classes` are in the order of the probabilities; empty: regression."""
 
@@ -100,6 +107,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     classes: list[str | int | bool] = []
     positive: int = -1
     engine: Engine = Sklearn()
+    log: LogPolicy = LogPolicy()
     requirements: dict[str, str] = {}
     format: int = FORMAT
 

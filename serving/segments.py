@@ -1,28 +1,50 @@
-"""The inference log: every answered row, in Arrow segments that a thread of its own writes."""
+"""The inference log: answered rows, in Arrow segments that a thread of its own writes.
+
+A request only leaves a tuple behind. Four times a second the thread makes record batches of what
+has come and appends each, as a whole message with one write, to the process's own IPC stream. When
+it cannot keep up rows are dropped and counted; when the disk fails, the batch in hand is counted as
+dropped and the next one tries again. A service goes on without its log, but not silently:
+`/metrics` has the numbers.
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
+from serving.batches import Batches, Item, Part, merge
 from serving.bundle import Column, Manifest
 from serving.engines.base import Scored
+from serving.stream import Stream
 from serving.table import Row, Table
 
-INTERVAL = 0.25  # seconds that rows may wait for company
-CAPACITY = 64 * 2**20  # bytes that may wait, about
-ROTATE_BYTES = 64 * 2**20
-ROTATE_SECONDS = 3_600.0
-Item: TypeAlias = tuple[list[str], float, float, bool, list[Row] | Table, Scored, int]
+ROWS = 512  # of a batch: building one holds the interpreter for a millisecond or two
+PAUSE = 0.0005  # seconds between batches, in which requests go first
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much may wait for how long, and when a new segment begins."""
+
+    interval: float = 0.25
+    capacity_bytes: int = 64 * 2**20  # about; and one request more
+    rotate_bytes: int = 64 * 2**20
+    rotate_seconds: float = 3_600.0
 
 
 class Segments:
-    """Appends to `<folder>/<epoch_ms>-<pid>.arrows`, a file of its own that the first row makes."""
+    """Appends to `<folder>/<epoch_ms>-<pid>.arrows`, a file of its own that the first row makes.
+
+    A forked process has files of its own too; what waited belongs to its parent.
+    """
 
     def __init__(
         self,
@@ -31,28 +53,40 @@ class Segments:
         manifest: Manifest,
         *,
         environment: str = "",
-        capacity_bytes: int = CAPACITY,
-        interval: float = INTERVAL,
-        rotate_bytes: int = ROTATE_BYTES,
-        rotate_seconds: float = ROTATE_SECONDS,
-        sample: float = 1.0,
-        mask: Collection[str] = (),
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.folder = folder
+        self._pace = pace or Pace()
+        self._batches = Batches(columns, manifest, environment)
+        self._stream = Stream(
+            folder, self._pace.rotate_bytes, self._pace.rotate_seconds, clock=clock
+        )
+        self._sample = manifest.log.sample
+        self._draw = draw
+        self._row_bytes = 300 + 32 * len(columns)
+        self._closing = False
+        self._begin()
+        this = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forked(this()))
+
+    def _begin(self) -> None:
+        """With nothing waiting and nothing counted, as in a new process."""
         self.rows = 0  # written
         self.dropped = 0
         self.errors = 0
         self.sampled_out = 0
-        self._sample = sample
-        self._draw = draw
-        self._capacity = capacity_bytes
-        self._row_bytes = 300 + 32 * len(columns)
-        self._held = 0
+        self._held = 0  # bytes, about
         self._waiting: deque[Item] = deque()
         self._lock = threading.Lock()
-        self._closing = False
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin_anew(self) -> None:
+        """In a forked process, where the thread is gone."""
+        self._stream.close()  # its own handle; the stream is its parent's
+        self._begin()
 
     def put(
         self,
@@ -65,19 +99,83 @@ class Segments:
         size: int = 0,
     ) -> None:
         """Write these rows of one request soon. `size`: bytes of its body, to bound the memory."""
-        if self._sample < 1.0 and self._draw() >= self._sample:
-            with self._lock:
-                self.sampled_out += len(ids)
-            return
         cost = len(ids) * self._row_bytes + 2 * size
         with self._lock:
-            if self._held + cost <= self._capacity and not self._closing:
-                self._held += cost
-                self._waiting.append((ids, started, latency_ms, probe, inputs, scored, cost))
+            if self._sample < 1.0 and self._draw() >= self._sample:
+                self.sampled_out += len(ids)
                 return
-            self.dropped += len(ids)
+            if self._held >= self._pace.capacity_bytes or self._closing:
+                self.dropped += len(ids)
+                return
+            self._held += cost
+            self._waiting.append(Item(ids, started, latency_ms, probe, inputs, scored, cost))
+            if self._thread is None:
+                self._start()
+            if self._held > self._pace.capacity_bytes // 2:
+                self._wake.set()
 
     def close(self) -> None:
         """Write what waits, then stop. Rows that come later are dropped."""
         with self._lock:
             self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._stream.close()
+
+    def _start(self) -> None:
+        # Not before the first row: whoever forks servers has no thread to lose.
+        self._thread = threading.Thread(target=self._run, name="inference log", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            self._wake.wait(self._pace.interval)
+            self._wake.clear()
+            closing = self._closing  # whatever came before it is in the queue
+            while self._waiting:
+                self._write(self._take())
+
+    def _take(self) -> list[Item]:
+        """The next requests, of one form, with rows for a batch."""
+        items = [self._waiting.popleft()]
+        form, rows = type(items[0].inputs), len(items[0].ids)
+        while self._waiting and rows < ROWS and type(self._waiting[0].inputs) is form:
+            items.append(self._waiting.popleft())
+            rows += len(items[-1].ids)
+        return items
+
+    def _write(self, items: list[Item]) -> None:
+        for part in _parts(items):
+            rows = len(part.ids)
+            try:
+                self._stream.append(self._batches.build(part))
+            except Exception as error:  # whatever it is, the next batch may do better
+                self._fail(error, rows)
+            else:
+                self.rows += rows
+            if not self._closing:
+                time.sleep(PAUSE)
+        with self._lock:
+            self._held -= sum(item.cost for item in items)
+
+    def _fail(self, error: Exception, rows: int) -> None:
+        if not self.errors:
+            reason = error if isinstance(error, OSError) else repr(error)
+            print(f"andon serving: {self.folder}: log not written: {reason}", file=sys.stderr)
+        self.errors += 1
+        with self._lock:
+            self.dropped += rows
+
+
+def _parts(items: list[Item]) -> Iterator[Part]:
+    whole = merge(items)
+    n = len(whole.ids)
+    for start in range(0, n, ROWS):
+        yield whole if n <= ROWS else whole.part(start, start + ROWS)
+
+
+def _forked(segments: Segments | None) -> None:
+    if segments is not None:
+        segments.begin_anew()
