@@ -32,8 +32,9 @@ os.register_at_fork(after_in_child=_own.draw)
 
 def new_ids(count: int, now: float) -> list[str]:
     """Ids of the `count` rows of a request that came `now` (epoch seconds)."""
-    head = f"{int(now * 1000) & _TIMES:012x}{_own.prefix}"
+    # Not f-strings: a request has microseconds, and they take a third more.
+    head = "%012x%s" % (int(now * 1000) & _TIMES, _own.prefix)  # noqa: UP031
     if count == 1:
-        return [f"{head}{next(_own.numbers) & _COUNTS:08x}"]
+        return ["%s%08x" % (head, next(_own.numbers) & _COUNTS)]  # noqa: UP031
     numbers = itertools.islice(_own.numbers, count)
     return [f"{head}{number & _COUNTS:08x}" for number in numbers]

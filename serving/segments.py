@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from serving.batches import Batches, Item, Part, merge
 from serving.bundle import Column, Manifest
@@ -28,6 +29,9 @@ from serving.table import Row, Table
 
 ROWS = 512  # of a batch: building one holds the interpreter for a millisecond or two
 PAUSE = 0.0005  # seconds between batches, in which requests go first
+# An Item that is none yet: a plain tuple is the cheapest thing to leave behind.
+Raw: TypeAlias = tuple[list[str], float, float, bool, list[Row] | Table, Scored, int]
+INPUTS = Item._fields.index("inputs")
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Segments:
         self.errors = 0
         self.sampled_out = 0
         self._held = 0  # bytes, about
-        self._waiting: deque[Item] = deque()
+        self._waiting: deque[Raw] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -108,7 +112,7 @@ class Segments:
                 self.dropped += len(ids)
                 return
             self._held += cost
-            self._waiting.append(Item(ids, started, latency_ms, probe, inputs, scored, cost))
+            self._waiting.append((ids, started, latency_ms, probe, inputs, scored, cost))
             if self._thread is None:
                 self._start()
             if self._held > self._pace.capacity_bytes // 2:
@@ -139,10 +143,10 @@ class Segments:
 
     def _take(self) -> list[Item]:
         """The next requests, of one form, with rows for a batch."""
-        items = [self._waiting.popleft()]
+        items = [Item(*self._waiting.popleft())]
         form, rows = type(items[0].inputs), len(items[0].ids)
-        while self._waiting and rows < ROWS and type(self._waiting[0].inputs) is form:
-            items.append(self._waiting.popleft())
+        while self._waiting and rows < ROWS and type(self._waiting[0][INPUTS]) is form:
+            items.append(Item(*self._waiting.popleft()))
             rows += len(items[-1].ids)
         return items
 
