@@ -6,6 +6,7 @@ import json
 import math
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from serving.bundle import Column, Manifest, Signature
 from serving.decode import Decoder, decode_labels
 from serving.problem import ALL_ERRORS, Problem
+from serving.table import Table
 
 COLUMNS = [
     Column("mean radius", "number"),
@@ -41,22 +43,95 @@ def body(*records, **changes) -> bytes:
 
 def refused(raw: bytes, decoder: Decoder = DECODER) -> Problem:
     with pytest.raises(Problem) as caught:
-        decoder.records(raw)
+        decoder.decode(raw)
     return caught.value
 
 
-def test_a_record_comes_back_with_every_column():
-    assert DECODER.records(body(GOOD, {"id": 1})) == [
-        GOOD,
-        {name: None for name in NAMES} | {"id": 1},
-    ]
+ROW = (1.5, "a", 3, True, 20780.0, 7)
+
+
+def test_a_record_comes_back_as_a_row_of_every_column():
+    assert DECODER.decode(body(GOOD, {"id": 1})) == [ROW, (None, None, None, None, None, 1)]
+
+
+def test_columns_come_back_as_a_table():
+    columns = {name: [value, None] for name, value in GOOD.items()} | {"id": [7, 8]}
+    del columns["visits"]
+    table = DECODER.decode(json.dumps({"columns": columns}).encode())
+    assert isinstance(table, Table)
+    assert table.n == 2
+    assert table.columns[1] == ["a", None]
+    numbers = [np.asarray(it).tolist() for i, it in enumerate(table.columns) if i != 1]
+    nan = pytest.approx(math.nan, nan_ok=True)
+    assert numbers == [[1.5, nan], [nan, nan], [1.0, nan], [20780.0, nan], [7.0, 8.0]]
+
+
+COLUMN_MISTAKES = [
+    ('{"columns": {"id": [1], "id": [2]}}', [(None, "id")]),
+    ('{"columns": {"id": [1]}, "columns": {"id": [1]}}', [(None, "columns")]),
+    ('{"columns": {"id": [1], "more": [1], "class": 5}}', [(None, "more"), (None, "class")]),
+    ('{"columns": {"id": [1, 2], "class": ["a"]}}', [(None, "class")]),
+    ('{"columns": {"id": [1, null], "class": [5, "a"]}}', [(0, "class"), (1, "id")]),
+    ('{"columns": {"class": ["a", "b"]}}', [(0, "id"), (1, "id")]),
+    ('{"columns": [], "more": 1}', [(None, "more"), (None, "columns")]),
+]
+
+
+@pytest.mark.parametrize(("raw", "places"), COLUMN_MISTAKES)
+def test_all_mistakes_of_columns_are_told(raw, places):
+    problem = refused(raw.encode())
+    assert [(error["row"], error["column"]) for error in problem.errors] == places
+
+
+TWICE = [
+    '{"records": [{"id": 1, "id": 1}]}',
+    '{"records": [{"id": 1, "class": null, "class": "b"}]}',  # as many quotes as without null
+    '{"records": [{"id": 1, "class": "b", "class": null}]}',
+    '{"records": [{"id": 1, "paper": true, "paper": null, "visits": null}]}',
+    '{"records": [{"id": 1}], "records": [{"id": 1}]}',
+    '{"records": [{"id": 1, "i\\u0064": 2}]}',
+]
+
+
+@pytest.mark.parametrize("raw", TWICE)
+def test_a_key_that_stands_twice_is_refused(raw):
+    (mistake,) = refused(raw.encode()).errors
+    assert (mistake["found"], mistake["allowed"]) == ("it twice", "each key once")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@st.composite
+def pairs_of_records(draw):
+    """Objects as text, some with a key that stands twice; and whether one does."""
+    written, twice = [], False
+    for _ in range(draw(st.integers(1, 3))):
+        names = draw(st.lists(st.sampled_from(NAMES[:2]), max_size=4))
+        pairs = [("id", 1), *((it, draw(TWICE_VALUES[KINDS[it]])) for it in names)]
+        twice = twice or len(set(names)) < len(names)
+        members = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in pairs]
+        written.append("{" + ", ".join(members) + "}")
+    return '{"records": [' + ", ".join(written) + "]}", twice
+
+
+TWICE_VALUES = {"number": st.none() | st.just(1.5), "category": st.none() | TEXTS}
+
+
+@given(pairs_of_records())
+def test_exactly_the_keys_that_stand_twice_are_refused(case):
+    raw, twice = case
+    if twice:
+        assert "it twice" in {error["found"] for error in refused(raw.encode()).errors}
+    else:
+        assert isinstance(DECODER.decode(raw.encode()), list)
 
 
 @pytest.mark.parametrize("kind", ["number", "integer"])
 def test_numbers_have_the_type_of_their_column_on_both_ways(kind):
     decoder = Decoder(Signature([Column("x", kind)]))
     for text in ("3", "3.0", "3e0"):
-        value = decoder.records(f'{{"records":[{{"x":{text}}}]}}'.encode())[0]["x"]
+        (value,) = decoder.decode(f'{{"records":[{{"x":{text}}}]}}'.encode())[0]
         assert value == 3
         assert type(value) is (float if kind == "number" else int)
 
@@ -187,17 +262,15 @@ def test_exactly_the_mistakes_are_told(case):
         assert {(error["row"], error["column"]) for error in problem.errors} == wrong
         msgspec.json.decode(problem.body())
     else:
-        assert len(DECODER.records(raw)) == len(records)
+        assert len(DECODER.decode(raw)) == len(records)
 
 
 @given(records_with_mistakes(bad=False))
 def test_the_short_way_and_the_long_way_read_the_same(case):
     raw = body(*case[0])
-    short, long = DECODER.records(raw), DECODER._read(raw)
+    short, long = DECODER.decode(raw), DECODER._read(raw)
     assert short == long
-    assert [[type(v) for v in record.values()] for record in short] == [
-        [type(record[name]) for name in NAMES] for record in long
-    ]
+    assert [[type(v) for v in row] for row in short] == [[type(v) for v in row] for row in long]
 
 
 JSON = st.recursive(
@@ -216,12 +289,12 @@ JSON = st.recursive(
 @example(b'{"records":[{"since":"9999-12-31T23:59:59-23:59","id":1}]}')
 def test_no_body_does_more_than_be_refused(raw):
     try:
-        records = DECODER.records(raw)
+        rows = DECODER.decode(raw)
     except Problem as problem:
         assert problem.status in (400, 413, 422)
         msgspec.json.decode(problem.body())
     else:
-        assert all(list(record) == NAMES for record in records)
+        assert isinstance(rows, Table) or all(len(row) == len(NAMES) for row in rows)
 
 
 CLASSES = Manifest("m", "1", "binary", "y", "b", classes=["no", "yes"])
