@@ -196,7 +196,8 @@ class Front:
                 x = table.columns[source]
                 out[:, feature] = np.where(np.isnan(x), null, x * first + second)
             for source, feature, null, first, _ in self.nulls:
-                out[:, feature] = np.where(np.isnan(table.columns[source]), null, first)
+                x = table.columns[source]
+                out[:, feature] = np.where(np.isnan(x), null, first)
             for feature, values in self.columns_computed(table):
                 out[:, feature] = values
         for lookup in self.lookups:

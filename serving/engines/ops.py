@@ -142,7 +142,7 @@ _ONE: dict[str, Callable[..., OneValue]] = {
     "finite": lambda: _finite,
     "present": lambda: _present,
 }
-_MANY: dict[str, Callable[..., Callable[[Numbers], Numbers]]] = {
+_MANY: dict[str, Callable[..., Callable[[Any], Any]]] = {
     "fill": lambda value: lambda x: np.where(np.isnan(x), value, x),
     "swap": lambda old, new: lambda x: np.where(x == old, new, x),
     "sub": lambda value: lambda x: x - value,
