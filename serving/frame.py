@@ -140,7 +140,7 @@ def to_table(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) ->
     return Table(
         len(records),
         [
-            [None if value is not value else value for value in values]  # noqa: PLR0124 - NaN
+            [None if value != value else value for value in values]  # noqa: PLR0124 - NaN
             if column.kind == "category"
             else np.array(values, dtype=np.float64)
             for column, values in zip(columns, cells, strict=True)
