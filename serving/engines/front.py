@@ -16,43 +16,12 @@ from numpy.typing import NDArray
 
 from serving.bundle import BundleError, Signature
 from serving.engines.base import Refused
-from serving.engines.ops import Exact, OneValue, Op, many, one
+from serving.engines.ops import OneValue, Op, many, one
+from serving.engines.rules import GUARD, Chain, Codes, FrontSpec, Pairs
 from serving.table import Row, Table
 
-Pairs = list[tuple[int, Exact]]
 Assigned = tuple[tuple[int, float], ...]  # feature, value
-GUARD = -1  # a chain that only refuses
-
-
-class Chain(msgspec.Struct, frozen=True):
-    """A feature that is computed from the number in column `source`."""
-
-    source: int
-    feature: int
-    ops: list[Op] = []
-
-
-class Codes(msgspec.Struct, frozen=True):
-    """Features looked up by the text, or the number after `ops`, in column `source`.
-
-    `cells[i]`: what `texts[i]` or `numbers[i]` sets beyond the spec's base; null: it is refused.
-    """
-
-    source: int
-    cells: list[Pairs | None]
-    unknown: Pairs | None
-    null: Pairs | None
-    texts: list[str] | None = None
-    numbers: list[Exact] | None = None
-    ops: list[Op] = []
-
-
-class FrontSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`base`: every feature's value where nothing sets it."""
-
-    base: list[Exact]
-    chains: list[Chain] = []
-    codes: list[Codes] = []
+__all__ = ["GUARD", "Affine", "Assigned", "Chain", "Codes", "Front", "FrontSpec", "Lookup", "Pairs"]
 
 
 class Affine(NamedTuple):
@@ -153,7 +122,8 @@ class Front:
                 out[feature] = value
         for lookup in self.lookups:
             cell = row[lookup[0]]
-            pairs = lookup[1].get(cell, lookup[2]) if lookup[3] else self.found(lookup, cell)
+            key = cell if lookup[3] else self.key(lookup, cell)
+            pairs = lookup[1].get(key, lookup[2])
             if pairs is None:
                 raise self.refusal(lookup.source, cell)
             for feature, value in pairs:
@@ -174,15 +144,18 @@ class Front:
                     out.append((feature, value))
         return out
 
-    def found(self, lookup: Lookup, cell: Any) -> Assigned | None:
-        """What a number sets, as a category."""
+    def key(self, lookup: Lookup, cell: Any) -> Any:
+        """What a number, or null, is looked up by; raises Refused."""
         if cell is None:
-            return lookup.known[None]
-        with np.errstate(all="ignore"):
-            value = _refusing(lookup.ones, float(cell))
-        if value is None:
             return None
-        return lookup.known.get(None if math.isnan(value) else value, lookup.unknown)
+        value = float(cell)
+        if lookup.ones:
+            with np.errstate(all="ignore"):
+                found = _refusing(lookup.ones, value)
+            if found is None:
+                raise self.refusal(lookup.source, cell)
+            value = found
+        return None if math.isnan(value) else value
 
     def table(self, table: Table) -> NDArray[np.float64]:
         """(n, width) features of many rows; raises Refused."""
@@ -201,7 +174,7 @@ class Front:
             for feature, values in self.columns_computed(table):
                 out[:, feature] = values
         for lookup in self.lookups:
-            for row, pairs in enumerate(self.all_found(lookup, table)):
+            for row, pairs in enumerate(self._found(lookup, table)):
                 for feature, value in pairs:
                     out[row, feature] = value
         return out
@@ -219,18 +192,21 @@ class Front:
                 out.append((feature, values))
         return out
 
-    def all_found(self, lookup: Lookup, table: Table) -> list[Assigned]:
-        """What each row's category sets; raises Refused."""
+    def keys(self, lookup: Lookup, table: Table) -> Any:
+        """What each row's cell is looked up by; raises Refused."""
         cells: Any = table.columns[lookup.source]
+        if lookup.text:
+            return cells
+        with np.errstate(all="ignore"):
+            values = self._run(lookup.source, lookup.manys, cells)
+        return [None if math.isnan(x) else x for x in values.tolist()]
+
+    def _found(self, lookup: Lookup, table: Table) -> list[Assigned]:
         known, unknown = lookup.known, lookup.unknown
-        keys = cells
-        if not lookup.text:
-            with np.errstate(all="ignore"):
-                values = self._run(lookup.source, lookup.manys, cells)
-            keys = [None if math.isnan(x) else x for x in values.tolist()]
-        found = [known.get(key, unknown) for key in keys]
+        found = [known.get(key, unknown) for key in self.keys(lookup, table)]
         if None in found:
             row = found.index(None)
+            cells: Any = table.columns[lookup.source]
             raise self.refusal(lookup.source, cells[row], row)
         return found  # type: ignore[return-value]
 
@@ -241,6 +217,18 @@ class Front:
         except Refused as error:
             raise Refused(f"column {self.columns[source].name!r}: {error}") from None
         return x
+
+    def sources(self) -> list[int]:
+        """The column that each feature comes from."""
+        sources = [0] * self.width
+        for it in (*self.scaled, *self.shifted, *self.nulls, *self.general):
+            if it.feature != GUARD:
+                sources[it.feature] = it.source
+        for lookup in self.lookups:
+            for pairs in (*lookup.known.values(), lookup.unknown):
+                for feature, _ in pairs or ():
+                    sources[feature] = lookup.source
+        return sources
 
     def refusal(self, source: int, cell: Any, row: int | None = None) -> Refused:
         """Why this cell is not taken."""
