@@ -53,15 +53,19 @@ class Model:
         scores = np.array(scored.scores, dtype=np.float64)
         return scores[:, 0] if self.manifest.task == "regression" else scores
 
-    def named(self, scored: Scored) -> list[Answer]:
-        """Numbers, with the names of the classes."""
-        if self.manifest.task == "regression":
-            return [{"value": value} for (value,) in scored.scores]
+    def named(self, scored: Scored, ids: Sequence[str] | None = None) -> list[Answer]:
+        """Numbers, with the names of the classes, and the ids of the predictions if there are."""
+        labels, scores = scored
+        named: list[Answer] = [{} for _ in scores] if ids is None else [{"id": it} for it in ids]
+        if not self.keys:
+            for answer, (value,) in zip(named, scores, strict=True):
+                answer["value"] = value
+            return named
         classes, keys = self.manifest.classes, self.keys
-        return [
-            {"label": classes[label], "probabilities": dict(zip(keys, scores, strict=True))}
-            for label, scores in zip(scored.labels, scored.scores, strict=True)
-        ]
+        for answer, label, row in zip(named, labels, scores, strict=True):
+            answer["label"] = classes[label]
+            answer["probabilities"] = dict(zip(keys, row, strict=True))
+        return named
 
 
 def class_key(label: str | int | bool) -> str:
@@ -75,9 +79,30 @@ def _sklearn(folder: Path, manifest: Manifest, signature: Signature) -> Engine:
     return SklearnEngine(read_model(folder / "model.skops"), manifest, signature)
 
 
+def _linear(folder: Path, manifest: Manifest, signature: Signature) -> Engine:
+    from serving.engines.linear import LinearEngine
+
+    return LinearEngine.load(folder, manifest, signature)
+
+
+def _trees(folder: Path, manifest: Manifest, signature: Signature) -> Engine:
+    from serving.engines.trees import load_trees
+
+    return load_trees(folder, manifest, signature)
+
+
+def _onnx(folder: Path, manifest: Manifest, signature: Signature) -> Engine:
+    from serving.engines.onnx import load_onnx
+
+    return load_onnx(folder, manifest, signature)
+
+
 # Imported when asked for: a server loads the libraries of its own engine only.
 _LOADERS: dict[type[kinds.Engine], Callable[[Path, Manifest, Signature], Engine]] = {
     kinds.Sklearn: _sklearn,
+    kinds.Linear: _linear,
+    kinds.Trees: _trees,
+    kinds.Onnx: _onnx,
 }
 
 

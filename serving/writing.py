@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.archive import dump
-from serving.bundle import BundleError, Manifest, Samples, Signature, seal
+from serving.bundle import BundleError, Manifest, Samples, Signature, Sklearn, kind_of, seal
+from serving.compiling.choose import choose
+from serving.compiling.parity import Tried, report
+from serving.compiling.rows import joined
 from serving.decode import Decoder
 from serving.engine import TOLERANCE, Model, Refused, Scores, assemble
+from serving.frame import to_table
 from serving.problem import Problem
+from serving.table import Table
 
+PARITY = 1e-6  # how far a compiled engine's scores may be from the pipeline's
 ALONE = 20  # samples that are also scored one by one
 # What only matters while fitting or on its author's machine, and what it is while serving.
 _SETTINGS: dict[str, Any] = {"n_jobs": None, "memory": None, "verbose": 0}
@@ -93,7 +100,16 @@ def _estimators(value: Any, seen: set[int]) -> Iterator[Any]:
         yield from _estimators(item, seen)
 
 
-def write_bundle(
+@dataclass(frozen=True)
+class Written:
+    """A sealed bundle: its digest, its engine's kind, and how each engine that was tried did."""
+
+    digest: str
+    engine: str
+    tried: list[Tried]
+
+
+def write_bundle(  # noqa: PLR0913 - it is all a bundle is made of
     folder: Path,
     *,
     manifest: Manifest,
@@ -102,44 +118,77 @@ def write_bundle(
     samples_records: list[dict[str, Any]],
     profile: bytes,
     expected: NDArray[Any],
-) -> str:
-    """Write a bundle into `folder` and return its digest; the same inputs give the same digest.
+    evaluation: Table | None = None,
+    tolerance: float = PARITY,
+    engines: Sequence[str] | None = None,
+) -> Written:
+    """Write a bundle into `folder`; the same inputs give the same digest.
 
     `expected` are the scores that `pipeline` itself gives for the samples' rows of the training
     frame: values, or probabilities, a row of them or one each (the positive's; multiclass: the
-    highest).
-    Raises BundleError if the reloaded bundle answers otherwise, takes the samples otherwise, or
-    holds types that are not trusted.
+    highest). `evaluation` are rows, beyond the samples, on which compiled engines have to agree
+    with the pipeline within `tolerance`; `engines` are the kinds that may be taken (default: all).
+    Raises BundleError if the reloaded pipeline answers otherwise, takes the samples otherwise, or
+    holds types that are not trusted, and if no engine in `engines` will do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = _checked(signature, samples_records)
-    _write(folder / "manifest.json", manifest)
+    _write(folder / "manifest.json", msgspec.structs.replace(manifest, engine=Sklearn()))
     _write(folder / "signature.json", signature)
     (folder / "profile.json").write_bytes(profile)
-    dump(positional(pipeline), folder / "model.skops")
-    engine = assemble(folder)
+    twin = positional(pipeline)
+    dump(twin, folder / "model.skops")
+    _prove(assemble(folder), records, np.asarray(expected, dtype=float))
+    rows = to_table(signature.columns, records)
+    choice = choose(
+        twin,
+        assemble(folder).engine,
+        manifest,
+        signature,
+        rows if evaluation is None else joined(rows, evaluation),
+        tolerance=tolerance,
+        engines=engines,
+    )
+    for name, content in choice.files.items():
+        (folder / name).write_bytes(content)
+    if choice.files:
+        (folder / "model.skops").unlink()
+    _write(folder / "manifest.json", msgspec.structs.replace(manifest, engine=choice.engine))
+    (folder / "parity.json").write_bytes(report(choice.tried, tolerance))
+    answers = assemble(folder).answer(records)
+    _write(folder / "samples.json", Samples(records=records, answers=answers))
+    return Written(seal(folder), kind_of(choice.engine), choice.tried)
+
+
+def _prove(model: Model, records: list[dict[str, Any]], expected: Scores) -> None:
+    """Raises BundleError unless the reloaded pipeline scores as it did on the training frame."""
     try:
-        scores = engine.scores(records)
-        _equal(engine, scores, np.asarray(expected, dtype=float))
+        scores = model.scores(records)
+        _equal(model, scores, expected)
         for number, record in enumerate(records[:ALONE]):
-            _alone(number, engine.scores([record])[0], scores[number])
-        answers = engine.answer(records)
+            _alone(number, model.scores([record])[0], scores[number])
     except Refused as error:
         raise BundleError(f"the pipeline refuses a sample: {error}") from error
-    _write(folder / "samples.json", Samples(records=records, answers=answers))
-    return seal(folder)
 
 
 def _checked(signature: Signature, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The samples as a server will read them."""
+    """The samples as a server will read them, dates still being text."""
     try:
         body = msgspec.json.encode({"records": records})
-        return Decoder(signature, max_rows=max(1, len(records))).records(body)
+        rows = Decoder(signature, max_rows=max(1, len(records))).decode(body)
     except (Problem, TypeError) as error:
         raise BundleError(f"samples.json: not a request this model takes: {error}") from error
+    assert isinstance(rows, list)  # noqa: S101 - as records they were sent
+    return [
+        {
+            column.name: record.get(column.name) if column.kind == "date" else cell
+            for column, cell in zip(signature.columns, row, strict=True)
+        }
+        for record, row in zip(records, rows, strict=True)
+    ]
 
 
-def _equal(engine: Engine, scores: Scores, expected: Scores) -> None:
+def _equal(engine: Model, scores: Scores, expected: Scores) -> None:
     classes = len(engine.manifest.classes)
     task = engine.manifest.task
     if task != "regression" and expected.ndim == 1:

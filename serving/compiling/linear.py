@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from serving.bundle import Manifest, Signature
+from serving.compiling.classes import check_classes
 from serving.compiling.errors import CannotCompile
 from serving.compiling.front import CompiledFront
 from serving.engines.base import Refused
@@ -41,7 +42,9 @@ def compile_linear(
     reference: list[Row],
 ) -> dict[str, bytes]:
     """The files of a linear engine; raises CannotCompile."""
-    spec = _spec(front.only(), regression=manifest.task == "regression")
+    model = front.only()
+    spec = _spec(model, regression=manifest.task == "regression")
+    check_classes(model, manifest)
     made = Front(msgspec.json.decode(front.content, type=FrontSpec), signature)
     if {len(line) for line in spec.coefficients} != {made.width}:
         raise CannotCompile("a linear model of other features")

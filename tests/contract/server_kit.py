@@ -156,7 +156,7 @@ class Author:
             "profile": b"{}",
             "expected": self.expected,
         }
-        return write_bundle(folder, **(inputs | changes))
+        return write_bundle(folder, **(inputs | changes)).digest
 
 
 def author(kind: str) -> Author:
