@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ BAD_ADDRESS = 4
 # Longer than any gateway keeps an idle connection, so that none is closed under a request.
 KEEP_ALIVE_SECONDS = 120
 GRACE_SECONDS = 20
+GARBAGE = (50_000, 20, 50)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 EPILOG = """\
@@ -187,6 +189,9 @@ def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     print(said, flush=True)
+    # What was loaded stays: no use in looking through it for garbage, again and again.
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
     try:
         server.run(sockets=[listener])
     finally:

@@ -28,7 +28,7 @@ from serving.log import Log
 from serving.metrics import PUBLISH_SECONDS, Metrics, Shared, exposition, process_samples, sample
 from serving.predict import Predictions
 from serving.problem import Problem
-from serving.protocols import openapi, v2
+from serving.protocols import v2
 from serving.segments import Segments
 from serving.work import Work
 
@@ -127,8 +127,8 @@ class App:
             reply = self._refusal(path, problem)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            problem = Problem(500, "the server failed; the request is not to blame")
-            reply = self._refusal(path, problem)
+            failed = Problem(500, "the server failed; the request is not to blame")
+            reply = self._refusal(path, failed)
         headers = [
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
@@ -165,6 +165,7 @@ class App:
         reply = refusal(problem)
         if path.startswith("/v2"):
             reply.body, reply.content_type = v2.error_body(problem), JSON
+            reply.status = v2.error_status(problem.status)
         return reply
 
     async def _index(self, request: Request) -> Reply:
@@ -177,9 +178,13 @@ class App:
         return json_reply({**self._identity(), "paths": list(self._routes), "columns": columns})
 
     async def _docs(self, request: Request) -> Reply:
+        from serving.protocols import openapi  # for people: most servers never need it
+
         return Reply(openapi.page(), content_type=b"text/html; charset=utf-8")
 
     async def _openapi(self, request: Request) -> Reply:
+        from serving.protocols import openapi
+
         if "openapi" not in self._documents:
             self._documents["openapi"] = openapi.document(
                 self.model.manifest,

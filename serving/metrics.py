@@ -48,6 +48,13 @@ class Metrics:
         self._buckets: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
 
+    def predicted(self, rows: int, labels: list[int]) -> None:
+        """Rows that were scored, and the classes that were predicted for them."""
+        self.rows += rows
+        counts = self.labels
+        for label in labels:
+            counts[label] += 1
+
     def answered(self, path: str, status: int, seconds: float) -> None:
         """One request, whatever became of it."""
         self.requests[path, status] += 1

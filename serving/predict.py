@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from serving import arrow
 from serving.decode import Decoder, decode_labels
 from serving.engine import Model, Refused
 from serving.engines.base import Scored
@@ -24,6 +23,7 @@ from serving.work import Decoded, Work, count
 
 ARROW = b"application/vnd.apache.arrow.stream"
 CSV = b"text/csv"
+_encode = msgspec.json.Encoder().encode
 
 
 class Predictions:
@@ -45,12 +45,15 @@ class Predictions:
         self._log = log
         self._limits = limits
         self._decoder = Decoder(model.signature, limits.rows)
-        self._head = {"model": model.manifest.model, "version": model.manifest.version}
+        self._name = model.manifest.model
+        self._version = model.manifest.version
 
     async def predict(self, request: Request) -> Reply:
         """POST /predict: JSON records or columns, or an Arrow stream."""
         media = request.media
         if media == ARROW:
+            from serving import arrow  # only where a client speaks it
+
             body = await request.body(self._limits.bulk_body)
             decoded: Decoded = arrow.read_table(body, self._columns, self._limits.bulk_rows)
         else:
@@ -60,16 +63,17 @@ class Predictions:
         explain = self._explain(request, decoded)
         ids, scored = await self._score(request, decoded)
         if media == ARROW or request.accepts(ARROW):
+            from serving import arrow
+
             answer = arrow.write_table(self._model.manifest, ids, scored)
             return Reply(answer, content_type=ARROW)
-        predictions = [
-            {"id": id_, **answer}
-            for id_, answer in zip(ids, self._model.named(scored), strict=True)
-        ]
+        predictions = self._model.named(scored, ids)
         if explain and isinstance(decoded, list):
             for answer, row in zip(predictions, decoded, strict=True):
                 answer["contributions"] = self._top(self._model.engine.contributions(row), explain)
-        return Reply(msgspec.json.encode({**self._head, "predictions": predictions}))
+        return Reply(
+            _encode({"model": self._name, "version": self._version, "predictions": predictions})
+        )
 
     async def invocations(self, request: Request) -> Reply:
         """POST /invocations: MLflow's JSON shapes and CSV, as SageMaker asks too."""
@@ -83,7 +87,9 @@ class Predictions:
     async def infer(self, request: Request) -> Reply:
         """POST /v2/models/NAME/infer: the Open Inference Protocol, its binary extension too."""
         body = await request.body(self._limits.bulk_body)
-        asked = v2.parse(body, request.headers, self._columns, self._limits.bulk_rows)
+        asked = v2.parse(
+            body, request.headers, self._model.manifest, self._columns, self._limits.bulk_rows
+        )
         ids, scored = await self._score(request, asked.decoded)
         answer = v2.answer(self._model.manifest, asked, ids, scored)
         return Reply(answer.body, content_type=answer.content_type, headers=answer.headers)
@@ -114,8 +120,7 @@ class Predictions:
         now = time.time()
         rows = count(decoded)
         ids = new_ids(rows, now)
-        self._metrics.rows += rows
-        self._metrics.labels.update(scored.labels)
+        self._metrics.predicted(rows, scored.labels)
         if self._log is not None:
             probe = request.headers.get(b"x-andon-probe") == b"1"
             latency = (now - request.started) * 1000

@@ -22,7 +22,7 @@ from andon.adapters.docker_context import write_context
 from andon.adapters.files import key_of, stored, tree_hash
 from andon.errors import LineError
 from andon.settings import Settings
-from serving.bundle import read_manifest, verify
+from serving.bundle import Engine, Onnx, Sklearn, Trees, read_manifest, verify
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -33,6 +33,12 @@ REPOSITORY = "andon/dependencies"
 KEY_LABEL = "andon.key"
 ANSWER_SECONDS = 3
 BUILD_SECONDS = 600
+# What an engine needs beside the group `serving` of pyproject.toml; a linear model needs nothing.
+ENGINE_GROUPS: dict[type[Engine], tuple[str, ...]] = {
+    Sklearn: ("serving-sklearn",),
+    Trees: ("serving-onnx",),
+    Onnx: ("serving-onnx",),
+}
 # uv's names for "Linux with glibc", by the engine's name for the processor.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 
@@ -117,7 +123,7 @@ def _engine() -> Iterator[DockerClient]:
 
 def _build(client: DockerClient, settings: Settings, bundle: Path) -> ImageRef:
     digest, manifest = verify(bundle), read_manifest(bundle)
-    dependencies = _dependencies(client, settings)
+    dependencies = _dependencies(client, settings, manifest.engine)
     code = CHECKOUT / "serving"
     key = key_of(dependencies.id, tree_hash(code.rglob("*.py"), code), digest)
     tag = f"andon/{manifest.model}:v{manifest.version}-{digest[:12]}"
@@ -130,10 +136,10 @@ def _build(client: DockerClient, settings: Settings, bundle: Path) -> ImageRef:
     return ImageRef(tag, image.id, digest, dependencies.tags[0], reused)
 
 
-def _dependencies(client: DockerClient, settings: Settings) -> Any:
-    """The image with the packages; made once for the pins, the base and the Dockerfile."""
+def _dependencies(client: DockerClient, settings: Settings, engine: Engine) -> Any:
+    """The image with an engine's packages; made once for the pins, the base and the Dockerfile."""
     base = _base(client, settings.base_image)
-    requirements = _uv("export", "--locked", "--only-group", "serving", "--no-header")
+    requirements = requirements_of(engine)
     facts = base.attrs
     content = (facts["RootFS"], facts["Config"]["Env"], facts["Architecture"])
     key = key_of(requirements, *content, DOCKERFILE.read_text(encoding="utf-8"))
@@ -152,6 +158,13 @@ def _dependencies(client: DockerClient, settings: Settings) -> Any:
     folders = {"opt/andon/site": site}
     # Packages' own tests are a sixth of their size.
     return _make(client, tag, settings.base_image, folders, {"tests"}, {KEY_LABEL: key})
+
+
+def requirements_of(engine: Engine) -> str:
+    """The locked packages, with their hashes, of a server with that engine."""
+    groups = ("serving", *ENGINE_GROUPS.get(type(engine), ()))
+    only = [part for group in groups for part in ("--only-group", group)]
+    return _uv("export", "--locked", "--no-header", *only)
 
 
 def _base(client: DockerClient, name: str) -> Any:
