@@ -23,7 +23,7 @@ import numpy as np
 from nanoarrow.c_array import CArray
 from numpy.typing import NDArray
 
-from serving import vectors
+from serving.arrow import vectors
 from serving.bundle import Column, Manifest
 from serving.engines.base import Scored
 from serving.table import Row, Table
@@ -102,7 +102,7 @@ class Batches:
         ]
         self._classes = manifest.classes
         self._positive = manifest.positive if manifest.task == "binary" else None
-        self._label = _label_kind(manifest.classes)
+        self._label = vectors.label_kind(manifest.classes)
         fields = {
             "id": na.string(),
             "time": vectors.INSTANT,
@@ -139,7 +139,7 @@ class Batches:
             vectors.instants(part.started),
             na.c_array_from_buffers(na.float32(), n, [None, part.latency_ms], null_count=0),
             vectors.booleans(part.probe),
-            *(vectors.of_column(column, inputs[position]) for position, column in self._kept),
+            *(vectors.of_column(column.kind, inputs[position]) for position, column in self._kept),
             *self._outputs(part.scored),
         ]
         return vectors.batch(self.schema, n, arrays)
@@ -152,16 +152,5 @@ class Batches:
             said = [row[self._positive] for row in scores]
         else:
             said = [row[label] for label, row in zip(labels, scores, strict=True)]
-        named: list[Any] = [self._classes[label] for label in labels]
-        column = Column("label", self._label)
-        if self._label == "category":
-            named = [str(label) for label in named]
-        return [vectors.of_column(column, named), vectors.floats(np.array(said))]
-
-
-def _label_kind(classes: Sequence[str | int | bool]) -> Any:
-    kinds = {type(label) for label in classes}
-    if kinds == {bool}:
-        return "boolean"
-    whole = kinds == {int} and all(-(2**63) <= label < 2**63 for label in classes)  # type: ignore[operator]
-    return "integer" if whole else "category"
+        named = vectors.labels(self._classes, self._label, labels)
+        return [named, vectors.floats(np.array(said))]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from serving.arrow.vectors import TooMuchText
 from serving.batches import Batches, Item, Part, merge
 from serving.bundle import Column, Manifest
 from serving.engines.base import Scored
@@ -152,17 +153,23 @@ class Segments:
 
     def _write(self, items: list[Item]) -> None:
         for part in _parts(items):
-            rows = len(part.ids)
-            try:
-                self._stream.append(self._batches.build(part))
-            except Exception as error:  # whatever it is, the next batch may do better
-                self._fail(error, rows)
-            else:
-                self.rows += rows
+            self._append(part)
             if not self._closing:
                 time.sleep(PAUSE)
         with self._lock:
             self._held -= sum(item.cost for item in items)
+
+    def _append(self, part: Part) -> None:
+        rows = len(part.ids)
+        try:
+            self._stream.append(self._batches.build(part))
+        except TooMuchText:
+            self._append(part.part(0, rows // 2))
+            self._append(part.part(rows // 2, rows))
+        except Exception as error:  # whatever it is, the next batch may do better
+            self._fail(error, rows)
+        else:
+            self.rows += rows
 
     def _fail(self, error: Exception, rows: int) -> None:
         if not self.errors:

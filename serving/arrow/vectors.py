@@ -10,9 +10,10 @@ import numpy as np
 from nanoarrow.c_array import CArray
 from numpy.typing import NDArray
 
-from serving.bundle import Column, Kind
+from serving.bundle import Kind
 from serving.frame import DAY_MICROSECONDS
 
+MOST_TEXT = 2**26
 Cells: TypeAlias = Sequence[Any] | NDArray[Any]
 INSTANT = na.timestamp("us", timezone="UTC")
 TYPES: dict[Kind, na.Schema] = {
@@ -22,6 +23,10 @@ TYPES: dict[Kind, na.Schema] = {
     "category": na.string(),
     "date": INSTANT,
 }
+
+
+class TooMuchText(ValueError):
+    """These rows do not fit into one batch; fewer of them may."""
 
 
 def schema(fields: Mapping[str, na.Schema], metadata: Mapping[str, str]) -> na.Schema:
@@ -34,16 +39,16 @@ def batch(of: na.Schema, n: int, arrays: Sequence[CArray]) -> CArray:
     return na.c_array_from_buffers(of, n, [None], children=arrays, null_count=0)
 
 
-def of_column(column: Column, cells: Cells) -> CArray:
-    """The cells of one column of a signature, from rows or from a table."""
-    if column.kind == "category":
+def of_column(kind: Kind, cells: Cells) -> CArray:
+    """The cells of one column, from rows or from a table."""
+    if kind == "category":
         return texts(cells)
-    if column.kind == "integer":
+    if kind == "integer":
         return integers(cells)
     numbers = np.asarray(cells, dtype=np.float64)  # None becomes NaN
-    if column.kind == "number":
+    if kind == "number":
         return floats(numbers)
-    return booleans(numbers) if column.kind == "boolean" else dates(numbers)
+    return booleans(numbers) if kind == "boolean" else dates(numbers)
 
 
 def floats(numbers: NDArray[np.float64]) -> CArray:
@@ -85,25 +90,39 @@ def integers(cells: Cells) -> CArray:
 
 
 def texts(cells: Cells) -> CArray:
-    """UTF-8 texts."""
+    """UTF-8 texts; raises TooMuchText if several are too many together."""
     null = None
     if None in cells:
         null = np.array([cell is None for cell in cells], dtype=np.bool_)
     known: list[str] = [cell or "" for cell in cells]
+    if len(known) > 1 and sum(map(len, known)) > MOST_TEXT:
+        raise TooMuchText(f"more than {MOST_TEXT} characters in a column of a batch")
     joined = "".join(known)
     if joined.isascii():
         data, sizes = joined.encode(), map(len, known)
     else:
         parts = [cell.encode("utf-8", "replace") for cell in known]
         data, sizes = b"".join(parts), map(len, parts)
-    if len(data) >= 2**31:
-        raise ValueError("a batch holds at most 2 GiB of text in a column")
     offsets = np.zeros(len(known) + 1, dtype=np.int32)
     np.cumsum(np.fromiter(sizes, np.int32, len(known)), out=offsets[1:])
     valid, nulls = _valid(null)
     return na.c_array_from_buffers(
         na.string(), len(known), [valid, offsets, data], null_count=nulls
     )
+
+
+def label_kind(classes: Sequence[str | int | bool]) -> Kind:
+    """What a column of predicted classes holds: text, if it is not all flags or whole numbers."""
+    if all(isinstance(label, bool) for label in classes):
+        return "boolean"
+    whole = all(type(label) is int and -(2**63) <= label < 2**63 for label in classes)
+    return "integer" if whole else "category"
+
+
+def labels(classes: Sequence[str | int | bool], kind: Kind, numbers: Sequence[int]) -> CArray:
+    """The classes of these numbers."""
+    named = [classes[number] for number in numbers]
+    return texts([str(it) for it in named]) if kind == "category" else of_column(kind, named)
 
 
 def _plain(
