@@ -129,6 +129,15 @@ class Retraining(Frozen):
     cooldown_minutes: float = Field(0.0, ge=0)
 
 
+class Serving(Frozen):
+    """What computes the answers of the prediction server, and how exactly."""
+
+    engine: Literal["auto", "sklearn"] = "auto"
+    tolerance: float = Field(
+        1e-6, ge=0, lt=1, description="how far a compiled engine may be from the pipeline"
+    )
+
+
 class ModelSpec(Frozen):
     """One model project. `name` is the folder's; everything else is in `model.yaml`."""
 
@@ -146,6 +155,7 @@ class ModelSpec(Frozen):
     test_share: Fraction = 0.2
     seed: int = 0
     metric: Metric = Metric()
+    serving: Serving = Serving()
     release: Release = Release()
     monitors: tuple[Monitor, ...] = (DriftMonitor(),)
     monitor_cron: Cron | None = "*/15 * * * *"

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import get_run_logger
 
 from andon.adapters.files import key_of, stored
 from tasks.line import Job, Line, line_for, show, station
 from tasks.results import Bundled, Trained
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from serving.bundle import Column
+    from serving.table import Table
+    from serving.writing import Written
 
 SAMPLES = 20
 
@@ -25,21 +33,47 @@ def make_bundle(job: Job, trained: Trained, version: str) -> Bundled:
 
     line = line_for(job.model)
     folder = line.settings.store / "bundles" / job.model / f"v{version}-{trained.key}"
-    stored(folder, lambda into: _write(line, trained, version, into))
+    written: list[Written] = []
+    stored(folder, lambda into: written.append(_write(line, trained, version, into)))
     digest = verify(folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
-    show(job, "bundle", f"# Bundle of v{version}\n\n`{digest}`, {size:,} bytes")
+    text = f"# Bundle of v{version}\n\n`{digest}`, {size:,} bytes"
+    show(job, "bundle", "\n\n".join([text, *map(_tried, written)]))
     return Bundled(
         version=version, folder=str(folder.relative_to(line.settings.state)), digest=digest
     )
 
 
-def _write(line: Line, trained: Trained, version: str, into: Path) -> None:
+def _tried(written: Written) -> str:
+    """How the engines did."""
+    lines = [
+        f"Served by **{written.engine}**.",
+        "",
+        "| engine | verdict | why | rows | edge rows | difference at most | µs a row "
+        "| µs a row of 100 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for it in written.tried:
+        verdict = it.verdict
+        cells = [
+            verdict.kind,
+            "accepted" if verdict.accepted else "rejected",
+            verdict.reason.replace("|", "\\|"),
+            f"{verdict.rows:,}",
+            f"{verdict.edge_rows:,}",
+            *("" if n is None else f"{n:.3g}" for n in (verdict.max_difference, *it.microseconds)),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _write(line: Line, trained: Trained, version: str, into: Path) -> Written:
     import polars as pl
 
     from andon import training
     from andon.adapters import tables
     from serving.bundle import Manifest, read_signature
+    from serving.compiling.parity import MOST
     from serving.engines.sklearn import read_model
     from serving.writing import write_bundle
 
@@ -47,9 +81,10 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> None:
     facts = json.loads((folder / "facts.json").read_text())
     signature = read_signature(folder)
     model = read_model(folder / "model.skops")
-    rows = pl.read_parquet(folder / "held_out.parquet").head(SAMPLES)
-    frame = tables.training_frame(rows, signature.columns)
-    write_bundle(
+    held_out = pl.read_parquet(folder / "held_out.parquet")
+    rows = held_out.head(SAMPLES)
+    frame = tables.training_frame(held_out.head(MOST), signature.columns)
+    return write_bundle(
         into,
         manifest=Manifest(
             model=spec.name,
@@ -64,7 +99,25 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> None:
         pipeline=model,
         samples_records=tables.records(rows, signature.columns),
         profile=(folder / "profile.json").read_bytes(),
-        expected=training.outputs(model, frame, spec.task, facts["positive"]).scores,
+        expected=training.outputs(model, frame.head(SAMPLES), spec.task, facts["positive"]).scores,
+        evaluation=_table(frame, signature.columns),
+        tolerance=spec.serving.tolerance,
+        engines=None if spec.serving.engine == "auto" else [spec.serving.engine],
+    )
+
+
+def _table(frame: pd.DataFrame, columns: list[Column]) -> Table:
+    """A training frame as engines take rows."""
+    from serving.table import Table
+
+    return Table(
+        len(frame),
+        [
+            [cell if isinstance(cell, str) else None for cell in frame[column.name]]
+            if column.kind == "category"
+            else frame[column.name].to_numpy(dtype=float)
+            for column in columns
+        ],
     )
 
 

@@ -49,6 +49,11 @@ class Tried:
     microseconds_row: float | None = None
     microseconds_row_in_batch: float | None = None
 
+    @property
+    def microseconds(self) -> tuple[float | None, float | None]:
+        """Of a row alone, and of one in a batch."""
+        return self.microseconds_row, self.microseconds_row_in_batch
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -74,7 +79,7 @@ class Outcome:
 
 
 def outcome(engine: Engine, table: Table, expected: Sequence[int] = ()) -> Outcome:
-    """All answers. Rows `expected` to be refused are asked one by one: looking for them is dearer."""
+    """All answers. Rows `expected` to be refused are asked alone: looking for them is dearer."""
     found: dict[int, tuple[int, list[float]]] = {}
     refused: dict[int, str] = {}
     alone = set(expected)
