@@ -108,8 +108,13 @@ def _outputs(feature: Feature, ask: _Asked, width: int) -> list[Coded]:
         return _table(feature, lambda value: ask(_cell(value)), width)
     if isinstance(feature, Number):
         known: tuple[Key, ...] = tuple(ask.known)
-        cells: Callable[[Cell], Answer] = ask
-        null_refused = False
+        filled = Coded(feature.source, (), {}, 0.0, 0.0, math.nan).mapped(feature.ops).null
+        null_refused = filled is None
+        null_is = None if filled is None or math.isnan(filled) else filled
+
+        def cells(cell: Cell) -> Answer:
+            return ask(null_is if cell is None else cell)
+
     else:
         changes = feature.changes
         known = (*ask.known, *(it for it in changes if it is not None and it not in ask.known))
