@@ -11,12 +11,16 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -225,8 +229,37 @@ def start(bundle: Path, logs: Path, *options: object) -> Server:
     return Server(bundle, "--environment", "staging", *folders, *options)
 
 
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """Every whole row of an inference log, however many segments it has by now."""
+    found = []
+    for path in sorted(folder.rglob("*.arrows")):
+        with path.open("rb") as file, suppress(pa.ArrowInvalid, StopIteration):
+            stream = pa.ipc.open_stream(file)
+            facts = {k.decode(): v.decode() for k, v in (stream.schema.metadata or {}).items()}
+            while True:
+                rows = stream.read_next_batch().to_pylist()
+                found += [_row(row, facts) for row in rows]
+    return found
+
+
+def _row(row: dict[str, Any], facts: dict[str, str]) -> dict[str, Any]:
+    same = {name: facts[f"andon.{name}"] for name in ("model", "version", "environment")}
+    inputs = {k.removeprefix("in."): _told(v) for k, v in row.items() if k.startswith("in.")}
+    outputs = {k.removeprefix("out."): v for k, v in row.items() if k.startswith("out.")}
+    rest = {k: v for k, v in row.items() if not k.startswith(("in.", "out."))}
+    return {**rest, "time": row["time"].timestamp(), **same, "inputs": inputs, "outputs": outputs}
+
+
+def _told(value: Any) -> Any:
+    """A date as a client sends it."""
+    if not isinstance(value, datetime):
+        return value
+    midnight = value.time() == datetime.min.time()
+    return (value.date() if midnight else value.replace(tzinfo=None)).isoformat()
+
+
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """Every whole line of a log, however many files it has by now."""
+    """Every whole line of the labels' log, however many files it has by now."""
     texts = [path.read_text().split("\n")[:-1] for path in sorted(folder.rglob("*.jsonl"))]
     return [json.loads(line) for text in texts for line in text]
 

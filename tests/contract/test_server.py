@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server_kit import Author, Server, author, lines, start
+from server_kit import Author, Server, author, lines, logged, start
 from support import wait_until
 
 from serving.engine import same
@@ -87,9 +87,13 @@ def test_health_says_who_answers(client, server, bundle):
         "version": "3",
         "digest": digest,
         "environment": "staging",
+        "engine": "linear",
         "pid": server.process.pid,
     }
     assert len(digest) == 64
+    ready = client.get("/readyz").json()
+    assert ready == reply.json() | {"status": "ready"}
+    assert client.get("/ping").json() == ready
 
 
 def test_the_index_names_paths_and_columns(client):
@@ -180,15 +184,15 @@ def test_every_row_is_logged_with_what_came_and_what_went(client, churn, logs):
     folder = logs / "inference" / "staging" / "churn" / "3"
 
     def found() -> list[dict[str, Any]]:
-        by_id = {line["id"]: line for line in lines(folder)}
+        by_id = {row["id"]: row for row in logged(folder)}
         return [by_id[one["id"]] for one in predictions if one["id"] in by_id]
 
     wait_until(lambda: len(found()) == 3, 30, "the rows are in the log")
-    logged = found()
-    assert [line["probe"] for line in logged] == [True, True, False]
-    assert logged[0]["inputs"] == record
-    assert logged[1]["inputs"] == dict.fromkeys(record) | sent[1]
-    for line, one in zip(logged, predictions, strict=True):
+    rows = found()
+    assert [row["probe"] for row in rows] == [True, True, False]
+    assert rows[0]["inputs"] == record
+    assert rows[1]["inputs"] == dict.fromkeys(record) | sent[1]
+    for line, one in zip(rows, predictions, strict=True):
         assert set(line) == {
             "id", "time", "model", "version", "environment", "inputs", "outputs", "latency_ms",
             "probe",
@@ -197,7 +201,7 @@ def test_every_row_is_logged_with_what_came_and_what_went(client, churn, logs):
         assert line["environment"] == "staging"
         score = one["probabilities"]["yes"]
         assert line["outputs"] == {"label": one["label"], "score": score}
-        assert before <= line["time"] <= time.time()
+        assert before - 1e-5 <= line["time"] <= time.time()
         assert line["latency_ms"] > 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import skops.io
-from server_kit import Author, Server, author, lines, start
+from server_kit import Author, Server, author, logged, start
 from support import wait_until
 
 from serving.__main__ import listening_socket
@@ -83,9 +83,9 @@ def test_sigterm_loses_no_answer_from_the_log(bundle, tmp_path):
         wait_until(lambda: len(traffic.answered) > 100, 60, "there is traffic")
         assert server.stop() == 0
         traffic.end()
-    logged = [line["id"] for line in lines(tmp_path / "inference")]
-    assert {id_ for _, id_ in traffic.answered} <= set(logged)
-    assert len(logged) == len(set(logged))
+    found = [row["id"] for row in logged(tmp_path / "inference")]
+    assert {id_ for _, id_ in traffic.answered} <= set(found)
+    assert len(found) == len(set(found))
 
 
 def test_sigterm_lets_a_request_that_has_begun_finish(bundle, tmp_path):
@@ -106,7 +106,7 @@ def test_sigterm_lets_a_request_that_has_begun_finish(bundle, tmp_path):
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in answer.lower()
         assert server.stop() == 0
-    assert len(lines(tmp_path / "inference")) == 1
+    assert len(logged(tmp_path / "inference")) == 1
 
 
 def refuses(server: Server) -> bool:
@@ -121,17 +121,17 @@ def test_sigkill_loses_the_last_moment_at_most(bundle, tmp_path):
     folder = tmp_path / "inference"
     with start(bundle, tmp_path) as server:
         traffic = Traffic(server.url)
-        wait_until(lambda: len(lines(folder)) > 100, 60, "the log grows under traffic")
+        wait_until(lambda: len(logged(folder)) > 100, 60, "the log grows under traffic")
         # What is answered by now has to be in the log soon, whether or not it is closed.
         known = {id_ for _, id_ in traffic.answered}
-        wait_until(lambda: known <= {it["id"] for it in lines(folder)}, 60, "the log keeps up")
+        wait_until(lambda: known <= {it["id"] for it in logged(folder)}, 60, "the log keeps up")
         server.process.kill()
         killed = time.time()
         server.process.wait(60)
         traffic.end()
-    logged = {line["id"] for line in lines(folder)}
-    assert known <= logged
-    lost = [killed - at for at, id_ in traffic.answered if id_ not in logged]
+    found = {row["id"] for row in logged(folder)}
+    assert known <= found
+    lost = [killed - at for at, id_ in traffic.answered if id_ not in found]
     # A quarter of a second by design; the rest is for a machine that is busy with other things.
     assert max(lost, default=0.0) < 5.0
 
@@ -150,6 +150,7 @@ def test_a_bundle_that_may_not_serve_ends_the_start_with_one_line(churn, tmp_pat
     assert status == 3
     assert "profile.json" in said
     assert said.count("\n") == 1
+    churn.write(tmp_path, engines=["sklearn"])
     skops.io.dump(os.path.join, tmp_path / "model.skops")
     seal(tmp_path)
     status, said = fails("--bundle", tmp_path, "--port", 0)
@@ -201,20 +202,23 @@ prepare()
 import uvicorn
 import serving.app
 from serving.engine import load
-engine = load(Path(sys.argv[1]))
-engine.answer([{"paper": True}])
+model = load(Path(sys.argv[1]))
+model.answer([{"paper": True}])
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
+HEAVY = {
+    "prefect", "mlflow", "dvc", "pandas", "polars", "pyarrow", "pydantic", "fastapi",
+    "sqlalchemy", "matplotlib", "great_expectations", "onnx", "skl2onnx",
+}  # fmt: skip
+OWN = {"linear": set(), "trees": {"onnxruntime"}, "sklearn": {"sklearn", "skops", "scipy"}}
 
 
-def test_the_server_starts_without_the_line(bundle):
-    command = [sys.executable, "-c", IMPORTED, str(bundle)]
+@pytest.mark.parametrize("engine", OWN)
+def test_the_server_imports_nothing_but_what_its_engine_needs(engine, tmp_path):
+    author("trees" if engine == "trees" else "linear").write(tmp_path, engines=[engine])
+    command = [sys.executable, "-c", IMPORTED, str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     imported = set(run.stdout.split())
-    assert {"serving", "sklearn", "msgspec"} <= imported
-    line = {"andon", "tasks", "flows", "deployments"}
-    heavy = {
-        "prefect", "mlflow", "dvc", "pandas", "polars", "pyarrow", "pydantic", "fastapi",
-        "sqlalchemy", "matplotlib", "great_expectations",
-    }  # fmt: skip
-    assert not imported & (line | heavy)
+    assert {"serving", "msgspec"} | OWN[engine] <= imported
+    others = set().union(*OWN.values()) - OWN[engine]
+    assert not imported & ({"andon", "tasks", "flows", "deployments"} | HEAVY | others)
