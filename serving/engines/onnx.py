@@ -62,7 +62,10 @@ class OnnxEngine(Engine):
             given = np.array([features], dtype=self._type)
         if not np.isfinite(given).all():
             self._refuse(given, row)
-        found = self._ask(self._outputs, {self._input: given})
+        try:
+            found = self._ask(self._outputs, {self._input: given})
+        except Exception as error:  # its errors have no class in common but this
+            raise Refused(f"row {row}: the model cannot be computed: {error!s:.200}") from None
         scores: list[float] = found[-1].reshape(-1).tolist()
         if not np.isfinite(scores).all():
             raise Refused(f"row {row}: the model has no finite answer for these values")
@@ -70,7 +73,7 @@ class OnnxEngine(Engine):
             return None, scores
         if self._threshold is not None:
             return label_of(scores, self._threshold, self._positive), scores
-        return self._positions[found[0].tolist()[0]], scores
+        return self._positions[found[0].reshape(-1).tolist()[0]], scores
 
     def _refuse(self, given: NDArray[Any], row: int) -> None:
         infinite = bool(np.isinf(given).any())
