@@ -76,7 +76,8 @@ def _pool(column: Column, seen: Sequence[Cell], random: np.random.Generator) -> 
     if column.kind == "integer":
         whole = [int(it) for it in (*tame, *SMALL) if it == int(it)]
         return list(dict.fromkeys(whole)), [2**62, -(2**63)]
-    return list(dict.fromkeys([*tame, *SMALL])), list(HUGE)
+    # By what they look like: -0.0 is not 0.0 to everyone.
+    return list({repr(it): it for it in (*tame, *SMALL)}.values()), list(HUGE)
 
 
 def _neighbours(value: float) -> Iterator[float]:

@@ -24,7 +24,7 @@ class Scored(NamedTuple):
 
 
 class Engine(ABC):
-    """Scores rows. Every row is scored as if it were alone. Safe to use from one thread at a time."""
+    """Scores rows, each as if it were alone. Safe to use from one thread at a time."""
 
     @abstractmethod
     def row(self, row: Row) -> Scored:
@@ -43,7 +43,8 @@ class Engine(ABC):
 
 
 def label_of(scores: list[float], threshold: float | None, positive: int) -> int:
-    """The predicted class: the most probable, the first of equals; or by the positive's threshold."""
+    """The predicted class: the most probable, the first of equals; or by a threshold."""
     if threshold is None:
         return scores.index(max(scores))
+    positive %= len(scores)  # -1 is the last
     return positive if scores[positive] >= threshold else 1 - positive
