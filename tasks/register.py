@@ -8,7 +8,8 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
 
 from andon.adapters import projects
-from andon.adapters.mlflow_registry import Build, Registry
+from andon.adapters.files import key_of
+from andon.adapters.mlflow_registry import SERVED, Build, Registry
 from andon.errors import LineError
 from andon.verdict import gate
 from tasks.line import Job, line_for, station
@@ -17,9 +18,13 @@ from tasks.results import Bundled, Evaluated, Released, Snapshot, Trained
 
 @station()
 def register(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated) -> str:
-    """Register the build in MLflow and return its version; the same build gives the same."""
-    registry = Registry(line_for(job.model).settings)
-    version = registry.version_of(job.model, trained.key)
+    """Register the build in MLflow and return its version; the same build gives the same.
+
+    Served in another way, it is another version: what is live would change.
+    """
+    line = line_for(job.model)
+    registry = Registry(line.settings)
+    version = registry.version_of(job.model, trained.key, key_of(line.spec.serving))
     version = version or registry.register(_build(job, snapshot, trained, evaluated))
     registry.alias(job.model, "candidate", version)
     create_link_artifact(
@@ -56,6 +61,7 @@ def _build(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated)
         },
         metrics=trained.metrics,
         tags={
+            SERVED: key_of(line.spec.serving),
             "andon.snapshot": snapshot.hash,
             "andon.commit": str(commit),
             "andon.trigger": job.trigger,

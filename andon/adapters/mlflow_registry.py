@@ -12,6 +12,7 @@ from andon.errors import LineError
 from andon.settings import Settings
 
 BUILD = "andon.build"
+SERVED = "andon.served"  # key of what the bundle is made of beside the build
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,12 @@ class Registry:
         self._client = mlflow.MlflowClient()
         self._url = settings.mlflow_url
 
-    def version_of(self, model: str, key: str) -> str | None:
-        """The version that this build was registered as, if it was."""
-        found = self._client.search_model_versions(f"name = '{model}' and tags.`{BUILD}` = '{key}'")
+    def version_of(self, model: str, key: str, served: str | None = None) -> str | None:
+        """The version that this build was registered as, if it was; served in this way, if given."""
+        wanted = f"name = '{model}' and tags.`{BUILD}` = '{key}'"
+        if served is not None:
+            wanted += f" and tags.`{SERVED}` = '{served}'"
+        found = self._client.search_model_versions(wanted)
         return str(found[0].version) if found else None
 
     def register(self, build: Build) -> str:
@@ -58,7 +62,8 @@ class Registry:
         Raises LineError if MLflow does not answer or refuses.
         """
         try:
-            return self.version_of(build.model, build.key) or self._register(build)
+            known = self.version_of(build.model, build.key, build.tags.get(SERVED))
+            return known or self._register(build)
         except self._mlflow.MlflowException as error:
             raise LineError(f"MLflow at {self._url}: {error.message}") from error
 
