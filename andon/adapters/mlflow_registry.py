@@ -49,7 +49,7 @@ class Registry:
         self._url = settings.mlflow_url
 
     def version_of(self, model: str, key: str, served: str | None = None) -> str | None:
-        """The version that this build was registered as, if it was; served in this way, if given."""
+        """The version that this build was registered as, if it was (and to be served that way)."""
         wanted = f"name = '{model}' and tags.`{BUILD}` = '{key}'"
         if served is not None:
             wanted += f" and tags.`{SERVED}` = '{served}'"
