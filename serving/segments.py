@@ -1,14 +1,17 @@
 """The inference log: answered rows, in Arrow segments that a thread of its own writes.
 
 A request only leaves a tuple behind. Four times a second the thread makes record batches of what
-has come and appends each, as a whole message with one write, to the process's own IPC stream. When
-it cannot keep up rows are dropped and counted; when the disk fails, the batch in hand is counted as
-dropped and the next one tries again. A service goes on without its log, but not silently:
-`/metrics` has the numbers.
+has come and appends each, as a whole message with one write, to the process's own IPC stream. Where
+many come, an event loop makes the batches, between two requests: two threads that both want the
+interpreter cost more than the batch. When the disk cannot keep up rows are dropped and counted;
+when it fails, the batch in hand is counted as dropped and the next one tries again. A service goes
+on without its log, but not silently: `/metrics` has the numbers.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import random
 import sys
@@ -21,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from nanoarrow.c_array import CArray
+
 from serving.arrow.vectors import TooMuchText
 from serving.batches import Batches, Item, Part, merge
 from serving.bundle import Column, Manifest
@@ -28,10 +33,11 @@ from serving.engines.base import Scored
 from serving.stream import Stream
 from serving.table import Row, Table
 
-ROWS = 512  # of a batch: building one holds the interpreter for a millisecond or two
+ROWS = 256  # of a batch: building one takes about half a millisecond
 PAUSE = 0.0005  # seconds between batches, in which requests go first
 # An Item that is none yet: a plain tuple is the cheapest thing to leave behind.
 Raw: TypeAlias = tuple[list[str], float, float, bool, list[Row] | Table, Scored, int]
+Built: TypeAlias = tuple[Part, CArray | None, int]
 INPUTS = Item._fields.index("inputs")
 
 
@@ -84,6 +90,9 @@ class Segments:
         self.sampled_out = 0
         self._held = 0  # bytes, about
         self._waiting: deque[Raw] = deque()
+        self._loose = 0  # rows that wait
+        self._built: deque[Built] = deque()
+        self._called = False  # the event loop, to build a batch
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -114,8 +123,11 @@ class Segments:
                 return
             self._held += cost
             self._waiting.append((ids, started, latency_ms, probe, inputs, scored, cost))
+            self._loose += len(ids)
             if self._thread is None:
                 self._start()
+            if self._loose >= ROWS and not self._called and len(ids) <= ROWS:
+                self._call()
             if self._held > self._pace.capacity_bytes // 2:
                 self._wake.set()
 
@@ -133,36 +145,67 @@ class Segments:
         self._thread = threading.Thread(target=self._run, name="inference log", daemon=True)
         self._thread.start()
 
+    def _call(self) -> None:
+        try:
+            asyncio.get_running_loop().call_soon(self._build)
+        except RuntimeError:
+            return  # no loop here: the thread does it
+        self._called = True
+
+    def _build(self) -> None:
+        """Make a batch of what waits; the thread writes it. Large requests are the thread's."""
+        self._called = False
+        items = self._take(ROWS)
+        if not items:
+            return
+        part = merge(items)
+        try:
+            batch = self._batches.build(part)
+        except Exception:
+            batch = None  # the thread tries again, and tells
+        self._built.append((part, batch, sum(item.cost for item in items)))
+
     def _run(self) -> None:
         closing = False
         while not closing:
             self._wake.wait(self._pace.interval)
             self._wake.clear()
             closing = self._closing  # whatever came before it is in the queue
-            while self._waiting:
-                self._write(self._take())
+            while self._built:
+                part, batch, cost = self._built.popleft()
+                self._append(part, batch)
+                self._release(cost)
+            while items := self._take():
+                for part in _parts(items):
+                    self._append(part)
+                    if not self._closing:
+                        time.sleep(PAUSE)
+                self._release(sum(item.cost for item in items))
 
-    def _take(self) -> list[Item]:
-        """The next requests, of one form, with rows for a batch."""
-        items = [Item(*self._waiting.popleft())]
-        form, rows = type(items[0].inputs), len(items[0].ids)
-        while self._waiting and rows < ROWS and type(self._waiting[0][INPUTS]) is form:
-            items.append(Item(*self._waiting.popleft()))
-            rows += len(items[-1].ids)
+    def _release(self, cost: int) -> None:
+        with self._lock:
+            self._held -= cost
+
+    def _take(self, largest: float = math.inf) -> list[Item]:
+        """The next requests, of one form, with rows for a batch; none beyond the largest size."""
+        items: list[Item] = []
+        rows = 0
+        with self._lock:
+            while self._waiting and rows < ROWS:
+                form = type(self._waiting[0][INPUTS])
+                if items and type(items[0].inputs) is not form:
+                    break
+                if len(self._waiting[0][0]) > largest:
+                    break
+                items.append(Item(*self._waiting.popleft()))
+                rows += len(items[-1].ids)
+            self._loose -= rows
         return items
 
-    def _write(self, items: list[Item]) -> None:
-        for part in _parts(items):
-            self._append(part)
-            if not self._closing:
-                time.sleep(PAUSE)
-        with self._lock:
-            self._held -= sum(item.cost for item in items)
-
-    def _append(self, part: Part) -> None:
+    def _append(self, part: Part, batch: CArray | None = None) -> None:
         rows = len(part.ids)
         try:
-            self._stream.append(self._batches.build(part))
+            self._stream.append(self._batches.build(part) if batch is None else batch)
         except TooMuchText:
             self._append(part.part(0, rows // 2))
             self._append(part.part(rows // 2, rows))
