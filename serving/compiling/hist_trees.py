@@ -71,8 +71,12 @@ def _tree(predictor: Any, columns: Integers, known: dict[int, int], target: int)
         target=target,
     )
     for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf).tolist():
-        bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
-        _by_category(tree, node, _codes(bits), known[int(tree.feature[node])])
+        codes = _codes(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]])
+        left = [code for code in codes if code < known[int(tree.feature[node])]]
+        if left:
+            tree.members[node] = left
+        else:  # nothing is at most this
+            tree.threshold[node] = -np.inf
     return tree
 
 
@@ -80,17 +84,3 @@ def _codes(bits: Any) -> list[int]:
     """The numbers whose bit is set in eight words of 32."""
     words = [int(word) for word in bits]
     return [32 * i + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1]
-
-
-def _by_category(tree: Tree, node: int, left: list[int], known: int) -> None:
-    """Make a node ask for membership. A missing value is no member, so ask for the other side."""
-    left = [code for code in left if code < known]
-    asked = left
-    if tree.missing_left[node]:
-        asked = sorted(set(range(known)) - set(left))
-        tree.left[node], tree.right[node] = tree.right[node], tree.left[node]
-        tree.missing_left[node] = False
-    if asked:
-        tree.members[node] = asked
-    else:  # nothing is a member
-        tree.threshold[node] = -np.inf

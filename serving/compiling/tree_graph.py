@@ -21,7 +21,7 @@ class Tree:
     """One tree by its nodes, the root first; a leaf has no `left` (-1).
 
     Left is `value <= threshold`, or where `members` has the node: `value` is one of these integers.
-    A missing value goes left where `missing_left` says so, and is never a member.
+    A missing value goes left where `missing_left` says so.
     """
 
     left: Integers

@@ -29,7 +29,7 @@ from serving.compiling.errors import CannotCompile
 from serving.compiling.trees import compile_trees, widened
 from serving.engines.base import Refused
 from serving.engines.front import Chain, FrontSpec
-from serving.engines.trees import TOO_LARGE, load_trees
+from serving.engines.trees import BLOCK, TOO_LARGE, load_trees
 from serving.table import Table
 
 N, WIDTH = 6000, 8
@@ -439,12 +439,31 @@ def test_an_answer_that_is_not_finite_is_refused(tmp_path):
         model.fit(X[TRAIN], y)
         values = model.predict(X)
     engine = load(tmp_path, model)
-    bad = int(np.isinf(values).argmax())
-    assert np.isinf(values[bad])
+    bad = int(np.flatnonzero(np.isinf(values))[-1])
+    x = np.where(np.isinf(values)[:, None], X[np.isfinite(values)][0], X)
+    x[bad] = X[bad]
+    assert bad > BLOCK
     with pytest.raises(Refused, match=f"row {bad}: .*finite"):
-        engine.table(table_of(X))
+        engine.table(table_of(x))
     with pytest.raises(Refused, match="finite"):
         engine.row(tuple(X[bad]))
+
+
+def test_a_refusal_names_its_row_however_many_there_are(tmp_path):
+    engine = load(tmp_path, RandomForestClassifier(3).fit(X[TRAIN], Y2[TRAIN]))
+    x = X.copy()
+    x[5000, 3] = 1e39
+    with pytest.raises(Refused, match=r"row 5000: .*\(feature 3\)"):
+        engine.table(table_of(x))
+
+
+def test_votes_are_added_up_for_both_classes_where_rounding_differs(tmp_path):
+    """0.4 is what 0.6 leaves over, but ten times 0.4 is not what ten times 0.6 leaves."""
+    x = np.repeat([[0.0], [1.0]], 5, axis=0)
+    y = np.array([1, 1, 0, 0, 0, 1, 1, 1, 1, 1])
+    model = RandomForestClassifier(10, bootstrap=False, random_state=0).fit(x, y)
+    assert set(model.estimators_[0].tree_.value[1:, 0, 1]) == {0.4, 1.0}
+    agrees(load(tmp_path, model, 1), model, np.array([[0.0], [1.0]]))
 
 
 @pytest.mark.parametrize(
