@@ -14,7 +14,8 @@ from serving.table import Cell, Row, Table
 
 SEED = 20_261_123
 CATEGORIES = 2_000  # of each column, at most
-SEEN = 12  # values of each column whose neighbours are tried
+SEEN = 12  # values of each column whose neighbours are tried; fewer where columns are many
+SEEN_IN_ALL = 240
 MIXED = 60
 TEXTS = (
     "", " ", "nan", "NaN", "None", "null", "0", "1.0", "true", "x" * 10_000, "\u00e9t\u00e9",
@@ -38,7 +39,10 @@ def edge_rows(signature: Signature, base: Table) -> Table:
     columns = signature.columns
     if not known:
         known = [tuple(_default(column) for column in columns)]
-    pools = [_pool(column, [row[at] for row in known], random) for at, column in enumerate(columns)]
+    most = max(1, min(SEEN, SEEN_IN_ALL // max(1, len(columns))))
+    pools = [
+        _pool(column, [row[at] for row in known], most, random) for at, column in enumerate(columns)
+    ]
     rows = list(_categories(columns, known, pools))
     for at, pool in enumerate(pools):
         cells = pool[0] if columns[at].kind != "category" else []
@@ -59,7 +63,7 @@ def edge_rows(signature: Signature, base: Table) -> Table:
 Pool = tuple[list[Cell], list[Cell]]  # what most models take, and the rest
 
 
-def _pool(column: Column, seen: Sequence[Cell], random: np.random.Generator) -> Pool:
+def _pool(column: Column, seen: Sequence[Cell], most: int, random: np.random.Generator) -> Pool:
     there: list[Any] = sorted({cell for cell in seen if cell is not None})
     if column.kind == "category":
         known = dict.fromkeys([*(column.categories or ()), *there])
@@ -67,8 +71,8 @@ def _pool(column: Column, seen: Sequence[Cell], random: np.random.Generator) -> 
         return list(kept), [text for text in TEXTS if text not in known]
     if column.kind == "boolean":
         return [False, True], []
-    if len(there) > SEEN:
-        there = [there[at] for at in sorted(random.choice(len(there), SEEN, replace=False))]
+    if len(there) > most:
+        there = [there[at] for at in sorted(random.choice(len(there), most, replace=False))]
     limits = [it for it in (column.low, column.high) if it is not None]
     tame = [value for it in (*there, *limits) for value in _neighbours(float(it))]
     if column.kind == "date":
