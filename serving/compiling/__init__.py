@@ -1,1 +1,1 @@
-"""The author's side of engines: from a fitted pipeline to what computes the same, proven on data."""
+"""The author's side of engines: from a fitted pipeline to what computes the same, proven."""

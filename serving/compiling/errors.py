@@ -2,4 +2,4 @@
 
 
 class CannotCompile(Exception):
-    """This part of a pipeline has no form in that engine; names the part."""
+    """A part of a pipeline, which it names, has no form in that engine."""

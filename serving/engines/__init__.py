@@ -1,1 +1,1 @@
-"""Engines: what computes a bundle's answers. `serving.bundle.Engine` is the union of their kinds."""
+"""Engines: what computes a bundle's answers; `serving.bundle.Engine` is the union of kinds."""

@@ -221,9 +221,11 @@ class Front:
     def sources(self) -> list[int]:
         """The column that each feature comes from."""
         sources = [0] * self.width
-        for it in (*self.scaled, *self.shifted, *self.nulls, *self.general):
-            if it.feature != GUARD:
-                sources[it.feature] = it.source
+        for it in (*self.scaled, *self.shifted, *self.nulls):
+            sources[it.feature] = it.source
+        for other in self.general:
+            if other.feature != GUARD:
+                sources[other.feature] = other.source
         for lookup in self.lookups:
             for pairs in (*lookup.known.values(), lookup.unknown):
                 for feature, _ in pairs or ():
