@@ -7,6 +7,7 @@ docs/benchmarks.md comes from it.
 from __future__ import annotations
 
 import argparse
+import http.client
 import os
 import shutil
 import signal
@@ -33,6 +34,7 @@ from venvs import SetupError, code_size, environment, size
 CACHE = ROOT / ".andon" / "bench"
 DOCS = ROOT / "docs" / "benchmarks.md"
 FAILED, NOT_HERE, INTERRUPTED = 1, 2, 130
+FAILURES = (WrongAnswer, OSError, ValueError, http.client.HTTPException)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,9 +116,8 @@ def _measure(options: argparse.Namespace, work: Path, show: Show) -> Results:
             for server in servers:
                 about = f"{model.kind}, round {round_ + 1}: {server.name}"
                 _try(run, show, about, one_turn, server, model, round_)
-            show.step(f"{model.kind}, round {round_ + 1}: the model alone")
-            bare(run, model, round_)
-            show.done()
+            about = f"{model.kind}, round {round_ + 1}: the model alone"
+            _try(run, show, about, bare, model, round_)
     under = next((it for it in models if it.kind == OVERLOAD), None)
     if under is not None and not options.no_overload:
         _overload(run, under, options.only, show)
@@ -163,20 +164,20 @@ def _try(run: Run, show: Show, about: str, work: Callable[..., None], *arguments
     show.step(about)
     try:
         work(run, *arguments)
-    except WrongAnswer as error:
-        run.results.add("failed", about=about, reason=str(error))
+    except FAILURES as error:
+        run.results.add("failed", about=about, reason=f"{type(error).__name__}: {error}")
         show.console.print(f"{about}: {error}", style="red")
     show.done()
 
 
 def _report(options: argparse.Namespace, results: Results) -> int:
-    targets = all_targets(results)
+    whole = options.only == list(BY_NAME) and options.models == list(case.KINDS)
+    targets = [it for it in all_targets(results) if whole or it.found is not None]
     about = machine(options.seconds, options.rounds)
     text = report.markdown(results, targets, about)
     options.output.mkdir(parents=True, exist_ok=True)
     report.write(options.output, results, about, text)
     print(text)
-    whole = options.only == list(BY_NAME) and options.models == list(case.KINDS)
     page = options.docs or (DOCS if whole and not options.no_overload else None)
     if page is not None:
         report.insert(page, text)
