@@ -148,10 +148,11 @@ def _run(options: argparse.Namespace, model: Model, listener: socket.socket) -> 
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     who = f"{model.manifest.model} v{model.manifest.version}"
     crew = f", {count} workers" if count > 1 else ""
-    said = f"andon serving: {who} ({model.kind}{crew}) on http://{address}"
+    # Who connects from now on is answered, as soon as there is a worker.
+    print(f"andon serving: {who} ({model.kind}{crew}) on http://{address}", flush=True)
     with tempfile.TemporaryDirectory(prefix="andon-serving-") as folder:
         shared = Path(folder) if count > 1 else None
-        return workers.run(count, lambda: _serve(options, model, listener, shared, said))
+        return workers.run(count, lambda: _serve(options, model, listener, shared))
 
 
 def _serve(
@@ -159,7 +160,6 @@ def _serve(
     model: Model,
     listener: socket.socket,
     shared: Path | None,
-    said: str,
 ) -> None:
     import uvicorn
 
@@ -188,7 +188,6 @@ def _serve(
     # for us, so that the exit status is 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    print(said, flush=True)
     # What was loaded stays: no use in looking through it for garbage, again and again.
     gc.freeze()
     gc.set_threshold(*GARBAGE)

@@ -1,1 +1,1 @@
-"""The author's side of engines: from a fitted pipeline to what computes the same, proven."""
+"""The author's side of engines: from a fitted pipeline to what is proven to answer as it does."""

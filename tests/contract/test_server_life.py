@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -107,6 +108,35 @@ def test_sigterm_lets_a_request_that_has_begun_finish(bundle, tmp_path):
         assert b"connection: close" in answer.lower()
         assert server.stop() == 0
     assert len(logged(tmp_path / "inference")) == 1
+
+
+def test_workers_share_a_port_their_counters_and_the_end(bundle, tmp_path):
+    with start(bundle, tmp_path, "--workers", 2) as server:
+        pids: set[int] = set()
+
+        def both() -> bool:  # a new connection each time, for either to take
+            pids.add(httpx.get(f"{server.url}/healthz").json()["pid"])
+            return len(pids) == 2
+
+        wait_until(both, 60, "both workers answer")
+        assert server.process.pid not in pids
+        for _ in range(50):
+            assert httpx.post(f"{server.url}/predict", json=ONE).status_code == 200
+
+        def rows() -> float:
+            text = httpx.get(f"{server.url}/metrics").text
+            (line,) = (it for it in text.splitlines() if it.startswith("andon_rows_total"))
+            return float(line.split()[1])
+
+        def all_say_so() -> bool:  # each of the two is asked several times
+            return all(rows() == 50 for _ in range(20))
+
+        wait_until(all_say_so, 60, "the rows of both are counted, and both know")
+        os.kill(min(pids), signal.SIGKILL)
+        wait_until(lambda: rows() == 50, 60, "what a dead worker counted is kept")
+        assert server.stop() == 0
+    ids = [row["id"] for row in logged(tmp_path / "inference")]
+    assert len(set(ids)) == len(ids) == 50
 
 
 def refuses(server: Server) -> bool:
