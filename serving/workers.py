@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 CGROUP = Path("/sys/fs/cgroup")
 MOST = 64
@@ -16,6 +17,7 @@ MOST = 64
 WORKER_BYTES = 64 * 2**20
 SETTLED_SECONDS = 5.0  # who lives so long did not die of its start
 FAILURES = 5
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -88,7 +90,7 @@ class _Crew:
         self._failures = 0
 
     def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, self._stop)
         for _ in range(self._count):
             self._fork()
@@ -100,10 +102,10 @@ class _Crew:
             said = os.waitstatus_to_exitcode(status)
             print(f"andon serving: worker {pid} ended with {said}", file=sys.stderr, flush=True)
             self._failures = self._failures + 1 if lived < SETTLED_SECONDS else 0
-            if self._failures < FAILURES:
-                self._fork()
-            else:
+            if self._failures >= FAILURES:
                 self._stop()
+            elif not self._stopping:
+                self._fork()
         return 1 if self._failures >= FAILURES else 0
 
     def _stop(self, *_: object) -> None:
@@ -113,14 +115,22 @@ class _Crew:
 
     def _fork(self) -> None:
         parent = os.getpid()
+        # No signal between the fork and the moment when it is known whose it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
-        if pid:
-            self._started[pid] = time.monotonic()
-            if self._stopping:  # the signal came before this worker was known
-                os.kill(pid, signal.SIGTERM)
-            return
+        if pid == 0:
+            self._work(parent)
+        self._started[pid] = time.monotonic()
+        if self._stopping:  # since the decision to fork
+            os.kill(pid, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _work(self, parent: int) -> NoReturn:
         status = 1
         try:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             _end_with(parent)
             self._serve()
             status = 0

@@ -32,7 +32,7 @@ def _build_key(job: Job, snapshot: Snapshot) -> str:
     code = file_hash(settings.project / "models" / job.model / "pipeline.py")
     learned = (
         spec.target, spec.task, spec.positive, spec.key, spec.time, spec.drop, spec.test_share,
-        spec.seed, spec.metric_name, spec.serving.engine, spec.serving.tolerance,
+        spec.seed, spec.metric_name,
     )  # fmt: skip
     environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
     return key_of(job.model, snapshot.hash, code, learned, environment)
