@@ -152,7 +152,8 @@ def to_input(table: Table) -> NDArray[Any]:
     """What the positional pipeline is given: float64 if every column is, else a Mixed matrix."""
     is_text = np.array([not isinstance(it, np.ndarray) for it in table.columns], dtype=bool)
     if not is_text.any():
-        return np.column_stack(table.columns) if table.columns else np.empty((table.n, 0))
+        numbers = [np.asarray(values) for values in table.columns]
+        return np.column_stack(numbers) if numbers else np.empty((table.n, 0))
     matrix = np.empty((table.n, len(table.columns)), dtype=object)
     for position, values in enumerate(table.columns):
         text = is_text[position]

@@ -65,8 +65,8 @@ class Predictions:
         if media == ARROW or request.accepts(ARROW):
             from serving import arrow
 
-            answer = arrow.write_table(self._model.manifest, ids, scored)
-            return Reply(answer, content_type=ARROW)
+            stream = arrow.write_table(self._model.manifest, ids, scored)
+            return Reply(stream, content_type=ARROW)
         predictions = self._model.named(scored, ids)
         if explain and isinstance(decoded, list):
             for answer, row in zip(predictions, decoded, strict=True):

@@ -114,7 +114,8 @@ class Work:
     def _run(self) -> None:
         while batch := self._next():
             began = self._clock()
-            live, late = [], []
+            live: list[_Job] = []
+            late: list[_Job] = []
             for job in batch:
                 (late if job.deadline < began or job.answer.cancelled() else live).append(job)
             results = _together(self._engine, self._columns, live)
