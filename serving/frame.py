@@ -101,17 +101,6 @@ def raw_value(kind: Kind, value: Any) -> float | int | bool | str | None:
     return bool(value) if kind == "boolean" else int(value)
 
 
-def to_matrix(
-    columns: Sequence[Column], records: Sequence[Mapping[str, Any]]
-) -> NDArray[np.object_]:
-    """Records as rows of cells, in the columns' order; a column a record lacks is null."""
-    matrix = np.empty((len(records), len(columns)), dtype=object)
-    for position, column in enumerate(columns):
-        name, kind = column.name, column.kind
-        matrix[:, position] = [cell(kind, record.get(name)) for record in records]
-    return matrix
-
-
 class Mixed(np.ndarray[Any, Any]):
     """A matrix of cells from which number columns are selected as float64, as from a DataFrame.
 

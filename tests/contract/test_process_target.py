@@ -7,12 +7,11 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 from helpers import TINY_SERVER, write_bundle
-from server_kit import author
+from server_kit import author, logged
 from support import free_port_block, scratch_folder, supervised, wait_until
 
 from andon.adapters.loopback import ask
@@ -71,17 +70,13 @@ def test_the_real_server_serves_a_real_bundle_and_refuses_a_changed_one(settings
     status, said = ask("POST", f"{target.look(spec).url}/predict", records, seconds=10)
     assert (status, said["version"], len(said["predictions"])) == (200, "3", 2)
     logs = settings.inference_log / "staging" / "churn" / "3"
-    wait_until(lambda: sum(map(count_lines, logs.glob("*.jsonl"))) == 2, 30, "both are logged")
+    wait_until(lambda: len(logged(logs)) == 2, 30, "both are logged")
     target.stop(spec.name)
     (folder / "profile.json").write_text("{}  ")
     target.start(spec)
     is_state(target, spec, "failed")
     assert "profile.json: SHA-256 is" in target.look(spec).detail
     target.stop(spec.name)
-
-
-def count_lines(path: Path) -> int:
-    return path.read_text().count("\n")
 
 
 def test_ports_are_those_that_nobody_has(settings, target):

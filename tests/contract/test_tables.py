@@ -16,7 +16,7 @@ from andon.adapters import tables
 from andon.errors import DataError
 from andon.spec import ModelSpec
 from serving.bundle import Column
-from serving.frame import to_matrix
+from serving.frame import to_input, to_table
 
 SPEC = ModelSpec(
     name="toy", data="toy.parquet", target="y", task="regression", key="id", time="at", drop=("x",)
@@ -46,7 +46,7 @@ def save(table: pl.DataFrame, folder: Path) -> Path:
 
 
 def as_served(table: pl.DataFrame, columns: list[Column]) -> list[list[object]]:
-    return cells(to_matrix(columns, tables.records(table, columns)))
+    return cells(np.asarray(to_input(to_table(columns, tables.records(table, columns)))))
 
 
 def as_trained(table: pl.DataFrame, columns: list[Column]) -> list[list[object]]:

@@ -19,7 +19,7 @@ from serving.frame import (
     microseconds_to_days,
     raw_value,
     to_input,
-    to_matrix,
+    to_table,
 )
 
 COLUMNS = [
@@ -119,15 +119,18 @@ def test_a_cell_that_is_no_boolean_is_not_made_one():
 
 
 def test_rows_follow_the_columns_and_not_the_record():
-    matrix = to_matrix(COLUMNS, [{"since": "1970-01-02", "plan": "a", "age": 1}, {"paper": False}])
+    records = [{"since": "1970-01-02", "plan": "a", "age": 1}, {"paper": False}]
+    table = to_table(COLUMNS, records)
+    assert [np.asarray(it).tolist()[0] for it in table.columns[:3]] == [1.0, "a", 1.0]
+    assert table.columns[1] == ["a", None]
+    assert table.columns[3][1] == 0.0
+    matrix = to_input(table)
     assert matrix.dtype == object
-    assert matrix[0, :3].tolist() == [1.0, "a", 1.0]
-    assert matrix[1, 3] == 0.0
-    assert [type(value) for value in matrix[1]] == [float] * 4
+    assert [type(value) for value in np.asarray(matrix)[1]] == [float] * 4
 
 
 def test_number_columns_are_selected_as_floats_from_a_mixed_matrix():
-    mixed = to_input(COLUMNS, [{"age": 1.5, "plan": "a"}, {"paper": True}])
+    mixed = to_input(to_table(COLUMNS, [{"age": 1.5, "plan": "a"}, {"paper": True}]))
     assert isinstance(mixed, Mixed)
     assert mixed[:, [0, 3]].dtype == np.float64
     assert mixed[:, 2].dtype == np.float64
@@ -139,4 +142,4 @@ def test_number_columns_are_selected_as_floats_from_a_mixed_matrix():
 
 def test_a_matrix_without_text_is_floats():
     only = [column for column in COLUMNS if column.kind != "category"]
-    assert to_input(only, [{"age": 2}]).dtype == np.float64
+    assert to_input(to_table(only, [{"age": 2}])).dtype == np.float64
