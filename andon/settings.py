@@ -94,7 +94,7 @@ class Settings(Frozen):
 
     @property
     def inference_log(self) -> Path:
-        """`<environment>/<model>/<version>/*.jsonl`, written by the prediction servers."""
+        """`<environment>/<model>/<version>/*.arrows`, written by the prediction servers."""
         return self.state / "inference"
 
     @property

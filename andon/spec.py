@@ -138,6 +138,13 @@ class Serving(Frozen):
     )
 
 
+class Logging(Frozen):
+    """What the prediction server writes down of live traffic."""
+
+    sample: float = Field(1.0, gt=0, le=1, description="share of the requests")
+    mask: tuple[str, ...] = Field((), description="columns that are never written down")
+
+
 class ModelSpec(Frozen):
     """One model project. `name` is the folder's; everything else is in `model.yaml`."""
 
@@ -156,6 +163,7 @@ class ModelSpec(Frozen):
     seed: int = 0
     metric: Metric = Metric()
     serving: Serving = Serving()
+    logging: Logging = Logging()
     release: Release = Release()
     monitors: tuple[Monitor, ...] = (DriftMonitor(),)
     monitor_cron: Cron | None = "*/15 * * * *"

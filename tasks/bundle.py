@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from prefect import get_run_logger
 
 from andon.adapters.files import key_of, stored
+from andon.errors import LineError
+from andon.spec import ModelSpec
 from tasks.line import Job, Line, line_for, show, station
 from tasks.results import Bundled, Trained
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from serving.bundle import Column
+    from serving.bundle import Column, LogPolicy
     from serving.table import Table
     from serving.writing import Written
 
@@ -94,6 +96,7 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> Written:
             build=trained.key,
             classes=facts["classes"],
             positive=facts["positive"],
+            log=_log_policy(spec, signature.columns),
         ),
         signature=signature,
         pipeline=model,
@@ -104,6 +107,19 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> Written:
         tolerance=spec.serving.tolerance,
         engines=None if spec.serving.engine == "auto" else [spec.serving.engine],
     )
+
+
+def _log_policy(spec: ModelSpec, columns: list[Column]) -> LogPolicy:
+    from serving.bundle import LogPolicy
+
+    unknown = sorted(set(spec.logging.mask) - {column.name for column in columns})
+    if unknown:
+        known = ", ".join(column.name for column in columns)
+        raise LineError(
+            f"models/{spec.name}/model.yaml: logging.mask: found {', '.join(unknown)}, "
+            f"allowed: {known}"
+        )
+    return LogPolicy(sample=spec.logging.sample, mask=sorted(spec.logging.mask))
 
 
 def _table(frame: pd.DataFrame, columns: list[Column]) -> Table:

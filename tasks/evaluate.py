@@ -88,7 +88,7 @@ def _verdicts(
         return [Verdict(check=check, outcome=Outcome.PASS, n=n, detail=detail)]
     held_out = pl.read_parquet(line.settings.state / trained.folder / "held_out.parquet")
     verdicts = [_compared(line, champion, trained, held_out, check)]
-    if len(live.labelled) >= FEWEST_LIVE_ROWS:
+    if len(live.labelled) >= FEWEST_LIVE_ROWS and not live.masked:
         verdicts.append(_no_harm(line, champion, trained, _as_table(line, live, held_out)))
     return verdicts
 

@@ -72,7 +72,8 @@ def _judge(line: Line, candidate: Candidate, monitor: Monitor, window: Window) -
     }
 
     raw = (line.settings.state / candidate.bundle / "profile.json").read_bytes()
-    features = profile.from_json(raw).features
+    # A column that is masked in the log is not watched: that was wanted.
+    features = [it for it in profile.from_json(raw).features if it.name not in window.masked]
     schema = {it.name: types[it.kind] for it in features}
     live = tables.from_records([row["inputs"] for row in window.rows], schema)
     return drifting.drift(

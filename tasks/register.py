@@ -11,6 +11,7 @@ from andon.adapters import projects
 from andon.adapters.files import key_of
 from andon.adapters.mlflow_registry import SERVED, Build, Registry
 from andon.errors import LineError
+from andon.spec import ModelSpec
 from andon.verdict import gate
 from tasks.line import Job, line_for, station
 from tasks.results import Bundled, Evaluated, Released, Snapshot, Trained
@@ -24,7 +25,9 @@ def register(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluate
     """
     line = line_for(job.model)
     registry = Registry(line.settings)
-    version = registry.version_of(job.model, trained.key, key_of(line.spec.serving))
+    version = registry.version_of(
+        job.model, trained.key, key_of(line.spec.serving, line.spec.logging)
+    )
     version = version or registry.register(_build(job, snapshot, trained, evaluated))
     registry.alias(job.model, "candidate", version)
     create_link_artifact(
@@ -33,6 +36,11 @@ def register(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluate
         key=f"{job.model}-registered",
     )
     return version
+
+
+def _served(spec: ModelSpec) -> str:
+    """What a bundle is made of beside the build."""
+    return key_of(spec.serving, spec.logging)
 
 
 def _build(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated) -> Build:
@@ -61,7 +69,7 @@ def _build(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated)
         },
         metrics=trained.metrics,
         tags={
-            SERVED: key_of(line.spec.serving),
+            SERVED: _served(line.spec),
             "andon.snapshot": snapshot.hash,
             "andon.commit": str(commit),
             "andon.trigger": job.trigger,

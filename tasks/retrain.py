@@ -90,6 +90,12 @@ def _write_rows(line: Line, window: Window, path: Path) -> None:
             f"{len(labelled)} labelled live rows of {len(window.rows)} since the alert's window "
             f"began; retraining.min_rows wants {spec.retraining.min_rows}"
         )
+    if window.masked:
+        raise DataError(
+            f"live rows lack the columns that model.yaml's logging.mask leaves out of the log "
+            f"({', '.join(sorted(window.masked))}), so nothing can be learned from them; deliver "
+            "with new data instead, and let the monitors' action be notify"
+        )
     rows = [
         {
             **row["inputs"],
