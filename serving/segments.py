@@ -175,8 +175,11 @@ class Segments:
                 part, batch, cost = self._built.popleft()
                 self._append(part, batch)
                 self._release(cost)
-            while items := self._take():
+            # Not until nothing waits: under load that moment does not come.
+            left = self._loose
+            while left > 0 and (items := self._take()):
                 for part in _parts(items):
+                    left -= len(part.ids)
                     self._append(part)
                     if not self._closing:
                         time.sleep(PAUSE)
