@@ -11,7 +11,7 @@ from andon.adapters.sockets import socket_folder, stand_in
 from andon.errors import PlatformError
 from andon.settings import Settings
 
-STATE_FORMAT = "1"
+STATE_FORMAT = "2"
 OPEN = ("logs", "store", "inference", "feedback", "mlartifacts", "prefect", "dvc")
 # Program files may name a database's password; the sockets let in whoever reaches them.
 CLOSED = ("conf.d",)
