@@ -135,7 +135,11 @@ class Predictions:
             raise Problem(422, f"explain: found {text!r}, allowed: 1 to {len(self._columns)}")
         if isinstance(decoded, Table):
             raise Problem(422, "explain: only 'records' can be explained")
-        if self._model.engine.contributions(decoded[0]) is None:
+        try:
+            none = self._model.engine.contributions(decoded[0]) is None
+        except Refused:
+            none = False  # the scoring says why
+        if none:
             raise Problem(422, f"explain: the engine {self._model.kind!r} gives no contributions")
         return int(text)
 
