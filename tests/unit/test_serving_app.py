@@ -198,3 +198,16 @@ def test_ids_are_unique_and_in_the_order_of_time():
     assert len(set(ids)) == 2_000
     assert {len(one) for one in ids} == {32}
     assert max(ids) < new_ids(1, 1_700_000_001.0)[0]
+
+
+def test_every_path_is_in_the_document_and_the_other_way_round():
+    app = app_of(OddEngine(), samples=SAMPLES)
+    described = asyncio.run(ask(app, "GET", "/openapi.json"))[1]["paths"]
+    served = {
+        (path, method.lower())
+        for path, methods in app._routes.items()
+        for method in methods
+        if method != "HEAD"
+    }
+    assert {(path, method) for path, methods in described.items() for method in methods} == served
+    app.close()
