@@ -22,7 +22,7 @@ BAD_ADDRESS = 4
 # Longer than any gateway keeps an idle connection, so that none is closed under a request.
 KEEP_ALIVE_SECONDS = 120
 GRACE_SECONDS = 20
-GARBAGE = (50_000, 20, 50)
+GARBAGE = (10_000, 20, 20)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 EPILOG = """\

@@ -34,10 +34,12 @@ from serving.stream import Stream
 from serving.table import Row, Table
 
 ROWS = 256  # of a batch: building one takes about half a millisecond
+MANY = 4_096  # of a batch where requests have many rows: as long as those took to be answered
+ENOUGH = 16  # batches that are made wait for the thread's round
 PAUSE = 0.0005  # seconds between batches, in which requests go first
 # An Item that is none yet: a plain tuple is the cheapest thing to leave behind.
 Raw: TypeAlias = tuple[list[str], float, float, bool, list[Row] | Table, Scored, int]
-Built: TypeAlias = tuple[Part, CArray | None, int]
+Built: TypeAlias = tuple[int, CArray | Part, int]
 INPUTS = Item._fields.index("inputs")
 
 
@@ -155,15 +157,20 @@ class Segments:
     def _build(self) -> None:
         """Make a batch of what waits; the thread writes it. Large requests are the thread's."""
         self._called = False
-        items = self._take(ROWS)
+        items = self._take(MANY, largest=ROWS)
         if not items:
             return
         part = merge(items)
+        cost = sum(item.cost for item in items)
         try:
-            batch = self._batches.build(part)
+            # Without the cells that it was made of: they take four times the room.
+            self._built.append((len(part.ids), self._batches.build(part), cost))
         except Exception:
-            batch = None  # the thread tries again, and tells
-        self._built.append((part, batch, sum(item.cost for item in items)))
+            self._built.append((len(part.ids), part, cost))  # the thread tries again, and tells
+        if len(self._built) >= ENOUGH:
+            self._wake.set()
+        if self._loose >= ROWS:  # requests of another form
+            self._call()
 
     def _run(self) -> None:
         closing = False
@@ -172,9 +179,7 @@ class Segments:
             self._wake.clear()
             closing = self._closing  # whatever came before it is in the queue
             while self._built:
-                part, batch, cost = self._built.popleft()
-                self._append(part, batch)
-                self._release(cost)
+                self._write_built()
             # Not until nothing waits: under load that moment does not come.
             left = self._loose
             while left > 0 and (items := self._take()):
@@ -185,16 +190,27 @@ class Segments:
                         time.sleep(PAUSE)
                 self._release(sum(item.cost for item in items))
 
+    def _write_built(self) -> None:
+        """What is made by now, or much of it."""
+        taken = [self._built.popleft() for _ in range(min(len(self._built), 4 * ENOUGH))]
+        batches = [made for _, made, _ in taken if not isinstance(made, Part)]
+        if batches:
+            self._write(batches, sum(n for n, made, _ in taken if not isinstance(made, Part)))
+        for _, made, _ in taken:
+            if isinstance(made, Part):
+                self._append(made)
+        self._release(sum(cost for _, _, cost in taken))
+
     def _release(self, cost: int) -> None:
         with self._lock:
             self._held -= cost
 
-    def _take(self, largest: float = math.inf) -> list[Item]:
-        """The next requests, of one form, with rows for a batch; none beyond the largest size."""
+    def _take(self, enough: int = ROWS, largest: float = math.inf) -> list[Item]:
+        """The next requests, of one form, with rows enough; none with more than the largest."""
         items: list[Item] = []
         rows = 0
         with self._lock:
-            while self._waiting and rows < ROWS:
+            while self._waiting and rows < enough:
                 form = type(self._waiting[0][INPUTS])
                 if items and type(items[0].inputs) is not form:
                     break
@@ -205,14 +221,22 @@ class Segments:
             self._loose -= rows
         return items
 
-    def _append(self, part: Part, batch: CArray | None = None) -> None:
+    def _append(self, part: Part) -> None:
         rows = len(part.ids)
         try:
-            self._stream.append(self._batches.build(part) if batch is None else batch)
+            batch = self._batches.build(part)
         except TooMuchText:
             self._append(part.part(0, rows // 2))
             self._append(part.part(rows // 2, rows))
         except Exception as error:  # whatever it is, the next batch may do better
+            self._fail(error, rows)
+        else:
+            self._write([batch], rows)
+
+    def _write(self, batches: Sequence[CArray], rows: int) -> None:
+        try:
+            self._stream.append(batches)
+        except Exception as error:
             self._fail(error, rows)
         else:
             self.rows += rows

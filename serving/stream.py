@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nanoarrow.c_array import CArray
@@ -36,13 +36,16 @@ class Stream:
         self._messages = io.BytesIO()
         self._writer: StreamWriter | None = None
 
-    def append(self, batch: CArray) -> None:
-        """The batch is in the file when this returns; if it raises (OSError), none of it is."""
+    def append(self, batches: Sequence[CArray]) -> None:
+        """The batches are in the file when this returns; if it raises (OSError), none of them is.
+
+        Many at once: a thread that writes has to wait for the interpreter after each write.
+        """
         if self._file is not None and self._is_over(self._file):
             self.close()
         file = self._open() if self._file is None else self._file
         try:
-            data = self._message(batch)
+            data = b"".join([self._message(batch) for batch in batches])
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(file, rest) :]
