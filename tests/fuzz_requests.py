@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of whatever reads a request.
 
-Run `PYTHONPATH=. python tests/fuzz_requests.py -max_total_time=60`. It needs atheris (`uv pip install
-atheris`), which is no dependency of the project. Whatever is sent, the readers give cells or raise
-a Problem that can be written down.
+Run `PYTHONPATH=. python tests/fuzz_requests.py -max_total_time=60`. It needs atheris, which is no
+dependency of the project. Whatever is sent, the readers give cells or raise a Problem that can be
+written down.
 """
 
 from __future__ import annotations

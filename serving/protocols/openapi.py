@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def document(
         },
         "paths": {
             **_predicting(manifest, signature, samples, limits),
-            **_inference(manifest, signature),
+            **_inference(manifest, signature, samples[0] if samples else {}),
             **_about(),
         },
         "components": {"schemas": _components(manifest, signature)},
@@ -127,12 +127,15 @@ def _predicting(
         "description": "how many contributions of columns each prediction is given; linear models",
         "schema": {"type": "integer", "minimum": 1, "maximum": max(1, len(signature.columns))},
     }
-    example = {"records": list(samples[:1])}
+    some_records = list(samples[:1])
     predict = _operation(
         "Predict records, columns, or an Arrow stream",
         {200: {JSON: answered, ARROW: TEXT}},
         body={
-            JSON: {"schema": schemas.predict_request(limits.rows), "example": example},
+            JSON: {
+                "schema": schemas.predict_request(limits.rows),
+                "example": {"records": some_records},
+            },
             ARROW: {"schema": {"type": "string", "format": "binary"}},
         },
         errors=(400, 413, 415, 422, 503),
@@ -146,16 +149,26 @@ def _predicting(
         "MLflow's and SageMaker's protocol",
         {200: {JSON: invoked}},
         body={
-            JSON: {"schema": schemas.invocations_request(signature.columns, limits.rows)},
+            JSON: {
+                "schema": schemas.invocations_request(signature.columns, limits.rows),
+                "example": {"dataframe_records": some_records},
+            },
             "text/csv": {"schema": TEXT},
         },
         errors=(400, 413, 415, 422, 503),
     )
-    label = one_of("id", TEXT, label=schemas.label(manifest)) | {"required": ["id", "label"]}
+    label = one_of("id", schemas.ID, label=schemas.label(manifest))
+    label["required"] = ["id", "label"]
+    known = {"id": 32 * "0", "label": manifest.classes[0] if manifest.classes else 1.0}
     feedback = _operation(
         "What turned out to be true, by prediction id",
         {202: {JSON: one_of("accepted", {"type": "integer"})}},
-        body={JSON: {"schema": one_of("labels", some(label, limits.rows))}},
+        body={
+            JSON: {
+                "schema": one_of("labels", some(label, limits.rows)),
+                "example": {"labels": [known]},
+            }
+        },
         errors=(400, 404, 413, 415, 422, 503),
     )
     return {
@@ -165,13 +178,20 @@ def _predicting(
     }
 
 
-def _inference(manifest: Manifest, signature: Signature) -> dict[str, Any]:
+def _inference(
+    manifest: Manifest, signature: Signature, sample: Mapping[str, Any]
+) -> dict[str, Any]:
     metadata = _read("What infer takes and gives")
     ready = _read("Ready", errors=(503,), wrong=("InferenceError", JSON))
     infer = _operation(
         "The Open Inference Protocol; with Inference-Header-Content-Length, binary tensors too",
         {200: {JSON: schemas.infer_answer(manifest), OCTETS: TEXT}},
-        body={JSON: {"schema": schemas.infer_request(signature.columns)}},
+        body={
+            JSON: {
+                "schema": schemas.infer_request(signature.columns),
+                "example": schemas.infer_example(signature.columns, sample),
+            }
+        },
         errors=(400, 413, 503),
         wrong=("InferenceError", JSON),
     )

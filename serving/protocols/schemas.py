@@ -21,6 +21,14 @@ _TYPES: dict[str, Schema] = {
     "category": TEXT,
     "date": {"type": "string", "pattern": DATE},
 }
+# [n] or [n, 1]; that n is the length of the data is more than a schema can say.
+SHAPE: Schema = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 1},
+    "minItems": 1,
+    "maxItems": 2,
+}
+ID: Schema = {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,100}$"}
 MOST_CATEGORIES = 50  # that are listed for people
 
 
@@ -59,7 +67,9 @@ def lists(columns: Sequence[Column]) -> Schema:
     """Rows by column; all lists have the same length, which JSON Schema cannot say."""
     return {
         "type": "object",
-        "properties": {it.name: {"type": "array", "items": cell(it)} for it in columns},
+        "properties": {
+            it.name: {"type": "array", "items": cell(it), "minItems": 1} for it in columns
+        },
         "required": [column.name for column in columns if not column.nullable],
         "minProperties": 1,
         "additionalProperties": False,
@@ -123,8 +133,8 @@ def infer_request(columns: Sequence[Column]) -> Schema:
             "properties": {
                 "name": {"const": column.name},
                 "datatype": {"enum": list(DATATYPES[column.kind])},
-                "shape": {"type": "array", "items": {"type": "integer"}},
-                "data": {"type": "array"},
+                "shape": SHAPE,
+                "data": {"type": "array", "minItems": 1},
             },
             "required": ["name", "datatype", "shape", "data"],
         }
@@ -192,6 +202,21 @@ def prediction(manifest: Manifest, columns: Sequence[Column]) -> Schema:
         "required": required,
         "additionalProperties": False,
     }
+
+
+def infer_example(columns: Sequence[Column], sample: Mapping[str, Any]) -> Schema:
+    """A sample as tensors of one row; what is null is left out."""
+    inputs = [
+        {
+            "name": column.name,
+            "datatype": DATATYPES[column.kind][0],
+            "shape": [1],
+            "data": [sample[column.name]],
+        }
+        for column in columns
+        if sample.get(column.name) is not None
+    ]
+    return {"inputs": inputs}
 
 
 def label(manifest: Manifest) -> Schema:
