@@ -5,8 +5,8 @@ Predictions are in Arrow streams (`serving/segments.py`), labels in lines (`serv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
+from numpy.typing import NDArray
 
 from andon.settings import Settings
 
 FACTS = ("model", "version", "environment")
 INPUT, OUTPUT = "in.", "out."
+NAIVE, INSTANT = pa.timestamp("us"), pa.timestamp("us", "UTC")
+COLUMNS = {"id": pa.string(), "time": INSTANT, "latency_ms": pa.float32(), "probe": pa.bool_()}
+CELLS = (pa.float64(), pa.int64(), pa.bool_(), pa.string(), INSTANT)
+GOES_ON = b"\xff" * 4  # every message begins so
+CLOCKS = 1.0  # seconds: a file's time may be behind that of the last row in it
 
 
 @dataclass(frozen=True)
@@ -50,31 +55,6 @@ class Window:
         ]
 
 
-@dataclass
-class _Segments:
-    """What several segments hold; each batch with what is the same for all of its rows."""
-
-    batches: list[tuple[pa.RecordBatch, dict[str, str]]] = field(default_factory=list)
-    corrupt: int = 0
-    masked: set[str] = field(default_factory=set)
-
-    def rows(self, latest: int | None) -> list[dict[str, Any]]:
-        """The latest rows, or all, oldest first."""
-        if not self.batches:
-            return []
-        times = [batch["time"].cast(pa.int64()).to_numpy() for batch, _ in self.batches]
-        owner = np.repeat(np.arange(len(times)), [len(it) for it in times])
-        place = np.concatenate([np.arange(len(it)) for it in times])
-        order = np.argsort(np.concatenate(times), kind="stable")
-        order = order if latest is None else order[max(0, len(order) - latest) :]
-        found: dict[int, dict[str, Any]] = {}
-        for number, (batch, facts) in enumerate(self.batches):
-            mine = order[owner[order] == number]
-            for position, row in zip(mine, batch.take(place[mine]).to_pylist(), strict=True):
-                found[int(position)] = _row(row, facts)
-        return [found[int(position)] for position in order]
-
-
 def read_window(
     settings: Settings,
     environment: str,
@@ -86,78 +66,165 @@ def read_window(
 ) -> Window:
     """Rows of one version (or all) since a time, at most the `latest` ones; probes are left out."""
     folder = settings.inference_log / environment / model
-    found = _Segments()
-    for path in sorted(folder.glob(f"{version or '*'}/*.arrows")):
-        if path.stat().st_mtime >= since:
-            _read_segment(path, since, found)
-    rows = found.rows(latest)
-    labels, more = _labels(settings.feedback_log / environment / model, {r["id"] for r in rows})
-    return Window(tuple(rows), labels, found.corrupt + more, frozenset(found.masked))
-
-
-def _read_segment(path: Path, since: float, into: _Segments) -> None:
-    """Every batch of a segment, up to where its writer is, or was when it was killed."""
-    with path.open("rb") as file:
-        size = path.stat().st_size
+    batches, corrupt = _batches(folder.glob(f"{version or '*'}/*.arrows"), since, latest)
+    rows: list[dict[str, Any]] = []
+    masked: frozenset[str] = frozenset()
+    for batch in batches:
         try:
-            stream = pa.ipc.open_stream(file)
-            facts = _facts(stream.schema)
-            while True:
-                batch = stream.read_next_batch()
-                try:
-                    batch.validate(full=True)
-                except pa.ArrowInvalid:
-                    into.corrupt += 1
-                    continue
-                into.batches.append((_wanted(batch, since), facts))
-                into.masked |= set(msgspec.json.decode(facts["masked"], type=list[str]))
-        except StopIteration:
-            return
-        except (pa.ArrowException, OSError, KeyError, msgspec.DecodeError):
-            # At its end a message is still being written, or never was: that is no damage.
-            into.corrupt += file.tell() < size
+            rows += _rows(batch)
+        except (ValueError, OverflowError, pa.ArrowException):  # dates that are none
+            corrupt += 1
+        else:
+            masked |= batch.masked
+    rows.sort(key=lambda row: row["time"])
+    labels, more = _labels(settings.feedback_log / environment / model, {r["id"] for r in rows})
+    return Window(tuple(rows), labels, corrupt + more, masked)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some rows, when each came (microseconds), and what is the same for all of them."""
+
+    rows: pa.RecordBatch
+    times: NDArray[np.int64]
+    facts: dict[str, str]
+    masked: frozenset[str]
+
+    def part(self, some: NDArray[np.bool_]) -> _Batch:
+        return replace(self, rows=self.rows.filter(pa.array(some)), times=self.times[some])
+
+
+def _batches(paths: Iterable[Path], since: float, latest: int | None) -> tuple[list[_Batch], int]:
+    """Those with the rows that are wanted, and only these rows in them; and what was corrupt."""
+    found: list[_Batch] = []
+    corrupt = 0
+    first = int(since * 1e6)  # no row before this is wanted
+    for ended, path in sorted(((it.stat().st_mtime, it) for it in paths), reverse=True):
+        if (ended + CLOCKS) * 1e6 < first:
+            break
+        batches, bad = _segment(path)
+        corrupt += bad
+        found += batches
+        if latest is not None:
+            times = np.concatenate([np.empty(0, np.int64), *(it.times for it in found)])
+            times = times[times >= first]
+            if len(times) >= latest > 0:
+                first = int(np.partition(times, -latest)[-latest])
+    found = [it.part(it.times >= first) for it in found]
+    return _last(found, latest), corrupt
+
+
+def _last(batches: list[_Batch], latest: int | None) -> list[_Batch]:
+    """Without the rows that are too many: of one microsecond there can be several."""
+    many = sum(len(it.times) for it in batches)
+    if latest is not None and many > latest:
+        keep = np.zeros(many, dtype=np.bool_)
+        order = np.argsort(np.concatenate([it.times for it in batches]), kind="stable")
+        keep[order[many - latest :]] = True
+        ends = np.cumsum([len(it.times) for it in batches])[:-1]
+        parts = zip(batches, np.split(keep, ends), strict=True)
+        batches = [batch.part(some) for batch, some in parts]
+    return [it for it in batches if len(it.times)]
+
+
+def _segment(path: Path) -> tuple[list[_Batch], int]:
+    """What is in a segment, up to where its writer is, or was when it was killed."""
+    raw = path.read_bytes()  # not mapped: its writer takes half batches back
+    source = pa.BufferReader(raw)
+    whole: list[pa.RecordBatch] = []
+    corrupt = begun = 0
+    try:
+        stream = pa.ipc.open_stream(source)
+        facts = _facts(stream.schema)
+        masked = frozenset(msgspec.json.decode(facts.pop("masked"), type=list[str]))
+        while True:
+            begun = source.tell()
+            rows = stream.read_next_batch()
+            if _is_sound(rows):
+                whole.append(rows)
+            else:
+                corrupt += 1
+    except StopIteration:
+        pass
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, msgspec.MsgspecError):
+        # At its end a message is still being written, or never was: that is no damage.
+        begins = GOES_ON.startswith(raw[begun : begun + len(GOES_ON)])
+        corrupt += not begins or source.tell() < len(raw)
+    if not whole:
+        return [], corrupt
+    together = pa.Table.from_batches(whole).combine_chunks().to_batches()
+    return [_without_probes(it, facts, masked) for it in together], corrupt
+
+
+def _is_sound(rows: pa.RecordBatch) -> bool:
+    try:
+        rows.validate(full=True)
+    except pa.ArrowException:
+        return False
+    return not any(rows[name].null_count for name in COLUMNS)
+
+
+def _without_probes(rows: pa.RecordBatch, facts: dict[str, str], masked: frozenset[str]) -> _Batch:
+    times = rows["time"].cast(pa.int64()).to_numpy(zero_copy_only=False)
+    probes = rows["probe"].to_numpy(zero_copy_only=False)
+    return _Batch(rows, times, facts, masked).part(~probes)
 
 
 def _facts(schema: pa.Schema) -> dict[str, str]:
-    """What stands in the schema's metadata; raises KeyError if it is no segment of ours."""
+    """What stands in the schema's metadata; raises ValueError or KeyError if it is not ours."""
+    names = schema.names
+    for name, kind in zip(names, schema.types, strict=True):
+        fits = COLUMNS.get(name) == kind or (name.startswith((INPUT, OUTPUT)) and kind in CELLS)
+        if not fits or names.count(name) > 1:
+            raise ValueError(f"a column {name} of {kind}")
+    if not COLUMNS.keys() <= set(names):
+        raise ValueError("a column is missing")
     given = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-    for name, kind in (("id", pa.string()), ("probe", pa.bool_()), ("time", None)):
-        if kind is not None and schema.field(name).type != kind:
-            raise KeyError(name)
-    if not pa.types.is_timestamp(schema.field("time").type):
-        raise KeyError("time")
     return {name: given[f"andon.{name}"] for name in (*FACTS, "masked")}
 
 
-def _wanted(batch: pa.RecordBatch, since: float) -> pa.RecordBatch:
-    """Its rows since a time, without probes."""
-    start = pa.scalar(int(since * 1e6), batch["time"].type)
-    late = pc.greater_equal(batch["time"], start)
-    return batch.filter(pc.and_(late, pc.invert(batch["probe"])))
+def _rows(batch: _Batch) -> list[dict[str, Any]]:
+    cells = {name: _cells(batch.rows[name]) for name in batch.rows.schema.names}
+    shares = zip(
+        cells["id"],
+        (batch.times / 1e6).tolist(),
+        cells["latency_ms"],
+        _records(cells, INPUT, len(batch.times)),
+        _records(cells, OUTPUT, len(batch.times)),
+        strict=True,
+    )
+    return [
+        {
+            "id": id_,
+            "time": time,
+            **batch.facts,
+            "latency_ms": round(latency, 3),
+            "probe": False,
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+        for id_, time, latency, inputs, outputs in shares
+    ]
 
 
-def _row(row: dict[str, Any], facts: dict[str, str]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "time": row["time"].timestamp(),
-        **{name: facts[name] for name in FACTS},
-        "latency_ms": row["latency_ms"],
-        "probe": row["probe"],
-        "inputs": {_after(INPUT, k): _sent(v) for k, v in row.items() if k.startswith(INPUT)},
-        "outputs": {_after(OUTPUT, k): v for k, v in row.items() if k.startswith(OUTPUT)},
-    }
+def _records(cells: dict[str, list[Any]], prefix: str, n: int) -> list[dict[str, Any]]:
+    """Of each row, the columns of one kind by their own names."""
+    mine = {name.removeprefix(prefix): it for name, it in cells.items() if name.startswith(prefix)}
+    if not mine:
+        return [{} for _ in range(n)]
+    return [dict(zip(mine, row, strict=True)) for row in zip(*mine.values(), strict=True)]
 
 
-def _after(prefix: str, name: str) -> str:
-    return name.removeprefix(prefix)
+def _cells(column: pa.Array) -> list[Any]:
+    """As a client sends them: dates as text."""
+    if not pa.types.is_timestamp(column.type):
+        return list(column.to_pylist())
+    return [None if it is None else _date(it) for it in column.cast(NAIVE).to_pylist()]
 
 
-def _sent(value: Any) -> Any:
-    """A date as a client sends it."""
-    if not isinstance(value, datetime):
-        return value
-    midnight = value.time() == datetime.min.time()
-    return value.date().isoformat() if midnight else value.replace(tzinfo=None).isoformat()
+def _date(moment: datetime) -> str:
+    midnight = moment.time() == datetime.min.time()
+    return moment.date().isoformat() if midnight else moment.isoformat()
 
 
 def _labels(folder: Path, wanted: set[str]) -> tuple[dict[str, Any], int]:

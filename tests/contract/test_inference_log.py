@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,22 @@ def test_a_damaged_batch_ends_what_can_be_read_of_a_segment(settings):
     raw[ends[0] : ends[0] + 16] = b"\x07" * 16
     path.write_bytes(raw)
     found = read_window(settings, *PLACE)
-    assert ids(found) == ["p0"]
+    assert (ids(found), found.corrupt) == (["p0"], 1)
+
+
+def test_damage_of_any_kind_is_counted_and_never_raised(settings):
+    path, _ = batches(settings)
+    whole, draw, seen = path.read_bytes(), random.Random(3), set()  # noqa: S311
+    for _ in range(400):
+        raw = bytearray(whole)
+        for _ in range(draw.randint(1, 3)):
+            at = draw.randrange(len(raw))
+            size = draw.choice([1, 1, 4, 8])
+            raw[at : at + size] = draw.choice([b"\x00", b"\xff", b"\x7f", b"\xc3"]) * size
+        path.write_bytes(raw)
+        found = read_window(settings, *PLACE)
+        seen.add((len(found.rows), found.corrupt))
+    assert {(3, 0), (0, 1), (2, 1)} <= seen
 
 
 def test_probes_are_left_out(settings):
@@ -182,6 +198,23 @@ def test_a_file_that_ended_before_the_window_is_not_even_opened(settings):
     log(settings, 5)
     found = read_window(settings, *PLACE, since=1_002.0)
     assert (ids(found), found.corrupt) == (["p5"], 0)
+
+
+def test_segments_before_the_latest_rows_are_not_even_opened(settings):
+    log(settings, 3)
+    old = log(settings, 4, 5, 6).with_name("1-1.arrows")
+    old.write_bytes(b"not arrow, and long enough to be no tail " * 10)
+    os.utime(old, (1_000, 1_000))
+    assert read_window(settings, *PLACE, latest=4).corrupt == 0
+    assert ids(read_window(settings, *PLACE, latest=4)) == ["p3", "p4", "p5", "p6"]
+    assert read_window(settings, *PLACE, latest=5).corrupt == 1
+
+
+def test_a_mask_counts_while_rows_that_it_was_for_are_in_the_window(settings):
+    log(settings, 1, mask=["city"])
+    log(settings, 5, version="2")
+    assert read_window(settings, *PLACE).masked == {"city"}
+    assert read_window(settings, *PLACE, since=1_003.0).masked == set()
 
 
 def test_masked_columns_are_named_and_not_there(settings):
