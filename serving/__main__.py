@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--port", type=_port, default=8000, help="0 takes a free one (%(default)s)")
     it.add_argument("--environment", type=_name, default="local", help="its name (%(default)s)")
     it.add_argument(
-        "--log-dir", type=Path, help="inference log: ENVIRONMENT/MODEL/VERSION/*.jsonl in it"
+        "--log-dir", type=Path, help="inference log: ENVIRONMENT/MODEL/VERSION/*.arrows in it"
     )
     it.add_argument("--feedback-dir", type=Path, help="labels: ENVIRONMENT/MODEL/*.jsonl in it")
     it.add_argument(
