@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from prefect import get_run_logger
@@ -36,7 +37,8 @@ def watch(job: Job, environment: str) -> Watched:
     for kind, verdicts in found.items():
         keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", verdicts)
     tables = "\n\n".join(f"## {kind}\n\n{verdict_table(it)}" for kind, it in found.items())
-    show(job, "monitor", f"# {job.model} v{champion.version} in {environment}\n\n{tables}")
+    title = f"# {job.model} v{champion.version} in {environment}"
+    show(job, "monitor", f"{title}\n\n{tables}{_not_watched(windows.values())}")
     return Watched(
         windows={kind: it.span for kind, it in windows.items()},
         rows={kind: len(it.rows) for kind, it in windows.items()},
@@ -53,6 +55,13 @@ def _window(line: Line, environment: str, champion: Release, monitor: Monitor) -
         since=champion.ended_at or 0.0,
         latest=monitor.window_rows,
     )
+
+
+def _not_watched(windows: Iterable[Window]) -> str:
+    """A masked column is not inconclusive for ever: that it is not watched was wanted."""
+    masked = sorted({name for window in windows for name in window.masked})
+    listed = ", ".join(f"`{name}`" for name in masked)
+    return f"\n\nNot watched, by choice (`logging.mask`): {listed}" if masked else ""
 
 
 def _judge(line: Line, candidate: Candidate, monitor: Monitor, window: Window) -> list[Verdict]:
@@ -72,7 +81,6 @@ def _judge(line: Line, candidate: Candidate, monitor: Monitor, window: Window) -
     }
 
     raw = (line.settings.state / candidate.bundle / "profile.json").read_bytes()
-    # A column that is masked in the log is not watched: that was wanted.
     features = [it for it in profile.from_json(raw).features if it.name not in window.masked]
     schema = {it.name: types[it.kind] for it in features}
     live = tables.from_records([row["inputs"] for row in window.rows], schema)

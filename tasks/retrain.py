@@ -67,6 +67,12 @@ def gather(job: Job, alert_id: str) -> Snapshot:
     line = line_for(job.model)
     since = line.ledger.alert(alert_id).window_start if alert_id else 0.0
     window = read_window(line.settings, PRODUCTION, job.model, since=since)
+    if window.masked:
+        raise DataError(
+            f"live rows lack the columns that model.yaml's logging.mask leaves out of the log "
+            f"({', '.join(sorted(window.masked))}), so nothing can be learned from them; deliver "
+            "with new data instead, and let the monitors' action be notify"
+        )
     name = f"{job.model}-{job.run_id}"
     with tempfile.TemporaryDirectory(dir=line.settings.state) as folder:
         path = Path(folder) / "rows.parquet"
@@ -89,12 +95,6 @@ def _write_rows(line: Line, window: Window, path: Path) -> None:
         raise DataError(
             f"{len(labelled)} labelled live rows of {len(window.rows)} since the alert's window "
             f"began; retraining.min_rows wants {spec.retraining.min_rows}"
-        )
-    if window.masked:
-        raise DataError(
-            f"live rows lack the columns that model.yaml's logging.mask leaves out of the log "
-            f"({', '.join(sorted(window.masked))}), so nothing can be learned from them; deliver "
-            "with new data instead, and let the monitors' action be notify"
         )
     rows = [
         {
