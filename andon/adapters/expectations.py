@@ -79,7 +79,12 @@ def _completed(
     # GX groups the results as it computes them.
     results.sort(key=lambda it: it["expectation_config"]["meta"].pop(gx.PLACE))
     for one in results:
-        one["exception_info"] = {"exception_message": gx.message(one)}
+        said = gx.message(one)
+        one["exception_info"] = {
+            "raised_exception": said is not None,
+            "exception_message": said,
+            "exception_traceback": None,
+        }
     good = sum(bool(it["success"]) for it in results)
     statistics = {
         "evaluated_expectations": len(results),

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from andon.adapters.scan import gx
@@ -65,7 +65,8 @@ def suites(draw: st.DrawFn) -> list[Json]:
     }
     edges = {**bounds, **{f"strict_{side}": it for side, it in strict.items()}}
     mostly = draw(st.sampled_from([{}, {"mostly": 0.5}, {"mostly": 0.9}]))
-    return [*of_tables(low), *of_rows(edges, mostly), *of_columns(edges)]
+    known = [*of_tables(low), *of_rows(edges, mostly), *of_columns(edges)]
+    return draw(st.lists(st.sampled_from(known), min_size=6, max_size=6))
 
 
 def of_tables(n: int) -> list[Json]:
@@ -198,6 +199,7 @@ CLEAN = pl.DataFrame(
 PLAIN = [*of_tables(1), *of_rows(BOUNDS, {}), *of_columns(BOUNDS)]
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @given(table=tables(), suite=suites())
 @example(table=CLEAN, suite=PLAIN)
 @example(table=CLEAN.head(0), suite=PLAIN)
@@ -207,6 +209,8 @@ PLAIN = [*of_tables(1), *of_rows(BOUNDS, {}), *of_columns(BOUNDS)]
 @settings(
     max_examples=25,
     deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -221,7 +225,7 @@ def test_the_scan_answers_all_of_these_by_itself() -> None:
 @pytest.mark.parametrize(
     "left",
     [
-        expect("column_values_to_be_between", column="s", min_value="a"),
+        expect("column_values_to_be_between", column="d", min_value="2024-01-01T00:00:00"),
         expect("column_values_to_be_between", column="i", min_value=1, row_condition="n > 1"),
         expect("column_values_to_match_regex", column="s", regex=r"^(?=a)\w"),
         expect("column_values_to_be_in_set", column="i", value_set=["1", 2]),
