@@ -110,17 +110,17 @@ def table(rows: int, runs: dict[str, list[dict[str, float] | str]]) -> str:
         "| | seconds | peak MB | against GX pandas |",
         "| --- | --- | --- | --- |",
     ]
-    median = {
-        (peer, what): statistics.median(it[what] for it in found)
-        for peer, found in runs.items()
-        if not any(isinstance(it, str) for it in found)
-        for what in ("seconds", "mb")
-    }
+    median = {}
+    for peer, found in runs.items():
+        good = [it for it in found if not isinstance(it, str)]
+        if len(good) == len(found):
+            for what in ("seconds", "mb"):
+                median[peer, what] = statistics.median(it[what] for it in good)
     base = median.get(("gx-pandas", "seconds"))
     for peer, found in runs.items():
         seconds = median.get((peer, "seconds"))
         if seconds is None:
-            why = next(it for it in found if isinstance(it, str))
+            why = next(str(it) for it in found if isinstance(it, str))
             lines.append(f"| {peer} | not measured: {why} | | |")
             continue
         ratio = f"{base / seconds:.1f} times as fast" if base else ""
