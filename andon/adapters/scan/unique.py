@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from andon.adapters.scan.check import ROW, SHOWN, Column, Metrics
 
 _COUNT = "andon_count"
+_PART = 1_000_000
 _METRIC = "column_values.unique"
 
 
@@ -36,9 +38,15 @@ def repeated(data: pl.LazyFrame, column: Column) -> Metrics:
 
 def _shared(hashes: pl.Series) -> pl.Series:
     """The hashes that are there more than once."""
-    ordered = hashes.sort()
-    again = ordered.filter(ordered == ordered.shift(1))
-    return again.unique()
+    ordered = hashes.to_numpy(writable=True)
+    # In place: the column is held once.
+    ordered.sort()
+    again = [
+        part[1:][part[1:] == part[:-1]]
+        for start in range(0, len(ordered), _PART)
+        if len(part := ordered[start : start + _PART + 1])
+    ]
+    return pl.Series(np.concatenate([ordered[:0], *again])).unique()
 
 
 def _metrics(count: int, values: Any, rows: list[int]) -> Metrics:
