@@ -43,6 +43,7 @@ def gx_duckdb(path: Path, suite: list[dict[str, Any]]) -> Failed:
 
     # GX cannot tell the columns of a query on DuckDB; those of a view it can.
     database = path.with_suffix(".duckdb")
+    database.unlink(missing_ok=True)
     with duckdb.connect(str(database)) as made:
         made.execute(f"create or replace view data as select * from read_parquet('{path}')")  # noqa: S608
     source = _context(gx).data_sources.add_sql("data", connection_string=f"duckdb:///{database}")
