@@ -125,7 +125,9 @@ def _build(client: DockerClient, settings: Settings, bundle: Path) -> ImageRef:
     digest, manifest = verify(bundle), read_manifest(bundle)
     dependencies = _dependencies(client, settings, manifest.engine)
     code = CHECKOUT / "serving"
-    key = key_of(dependencies.id, tree_hash([*code.rglob("*.py"), *code.rglob("*.html")], code), digest)
+    key = key_of(
+        dependencies.id, tree_hash([*code.rglob("*.py"), *code.rglob("*.html")], code), digest
+    )
     tag = f"andon/{manifest.model}:v{manifest.version}-{digest[:12]}"
     image = _existing(client, tag, key)
     reused = image is not None

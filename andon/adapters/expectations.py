@@ -2,30 +2,31 @@
 
 A suite is GX's own JSON (`name`, `expectations: [{type, kwargs, severity, meta}]`). An
 expectation of severity "critical" (GX's default) stops the line; "warning" and "info" are told.
+`meta: {"severity": "warn"}` or "stop" says the same. One streaming scan answers most
+expectations; GX computes the others on pandas, with the columns that they speak of.
 What the delivery spec itself promises is always checked, with or without a suite.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars import selectors
 
+from andon.adapters.scan import gx
+from andon.adapters.scan.compiled import compiled
 from andon.errors import DataError
 from andon.promises import STOPS, Json, promised
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
 
 _SAMPLES = 5
-_PLACE = "andon_place"
+_ROWS = "andon_rows"
 # GX keeps its current project in a global.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -50,14 +51,53 @@ def validate(parquet: Path, suite: Path | None, spec: ModelSpec) -> ValidationRe
     """
     own = read_suite(suite) if suite is not None and suite.is_file() else []
     try:
-        table = pl.read_parquet(parquet, glob=False)
+        data = pl.scan_parquet(parquet, glob=False)
+        schema = data.collect_schema()
+        columns = schema.names()
+        configs = [*promised(spec, columns), *own]
+        expectations = gx.built(configs, suite)
+        infinite = {name: pl.col(name).is_infinite().sum() for name in _floats(schema)}
+        found, counts = compiled(data, expectations, {**infinite, _ROWS: pl.len()})
+        with _ONE_AT_A_TIME:
+            result = _completed(data, expectations, found, spec.name)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{parquet}: not a readable Parquet file: {error}") from None
-    configs = [*promised(spec, table.columns), *own]
-    with _ONE_AT_A_TIME:
-        result = _run(table, _built(configs, suite), spec.name)
-    told = [_verdict(it, table.columns) for it in result["results"]]
-    return ValidationReport([*_plain(table, spec), *told], result)
+    told = [_verdict(it, columns) for it in result["results"]]
+    return ValidationReport([*_plain(columns, counts, spec), *told], result)
+
+
+def _completed(
+    data: pl.LazyFrame, expectations: list[Any], found: dict[int, Json], name: str
+) -> Json:
+    """GX's result of the whole suite: what the scan found, and the rest from GX itself."""
+    rest = [it for place, it in enumerate(expectations) if place not in found]
+    result: Json = {"suite_name": name, "suite_parameters": {}, "meta": {}, "id": None}
+    if rest:
+        columns = gx.needed(rest, data.collect_schema().names())
+        result = gx.run(data.select(columns).collect(engine="streaming"), rest, name)
+    results = [*gx.plain_json(list(found.values())), *result.get("results", [])]
+    # GX groups the results as it computes them.
+    results.sort(key=lambda it: it["expectation_config"]["meta"].pop(gx.PLACE))
+    for one in results:
+        said = gx.message(one)
+        one["exception_info"] = {
+            "raised_exception": said is not None,
+            "exception_message": said,
+            "exception_traceback": None,
+        }
+    good = sum(bool(it["success"]) for it in results)
+    statistics = {
+        "evaluated_expectations": len(results),
+        "successful_expectations": good,
+        "unsuccessful_expectations": len(results) - good,
+        "success_percent": 100 * good / len(results) if results else None,
+    }
+    success = good == len(results)
+    return {**result, "success": success, "results": results, "statistics": statistics}
+
+
+def _floats(schema: pl.Schema) -> list[str]:
+    return [name for name, dtype in schema.items() if dtype.is_float()]
 
 
 def read_suite(path: Path) -> list[Json]:
@@ -84,15 +124,20 @@ def _malformed(config: Any) -> str:
         return f"{config['type']}: kwargs: found {config['kwargs']!r}, wanted an object"
     if not isinstance(config.get("meta") or {}, dict):
         return f"{config['type']}: meta: found {config['meta']!r}, wanted an object"
+    severity = (config.get("meta") or {}).get("severity", "stop")
+    if severity not in ("warn", "stop"):
+        return f"{config['type']}: meta.severity: found {severity!r}, wanted 'warn' or 'stop'"
+    if "severity" in (config.get("meta") or {}) and "severity" in config:
+        return f"{config['type']}: both `severity` and `meta.severity`; wanted one of them"
     unknown = sorted(set(config) - {"type", "kwargs", "severity", "meta", "id", "description"})
     return f"{config['type']}: unknown keys {unknown}" if unknown else ""
 
 
-def _plain(table: pl.DataFrame, spec: ModelSpec) -> list[Verdict]:
+def _plain(columns: list[str], counts: Json, spec: ModelSpec) -> list[Verdict]:
     """What GX has no expectation for: some feature is left, and no number is infinite."""
-    features = [name for name in table.columns if name not in spec.not_features]
-    infinite = table.select(selectors.float().is_infinite().sum()).to_dicts()
-    bad = {name: n for row in infinite for name, n in row.items() if n}
+    features = [name for name in columns if name not in spec.not_features]
+    rows = counts[_ROWS]
+    bad = {name: n for name, n in counts.items() if n and name != _ROWS}
     listed = ", ".join(f"{name} ({n} rows)" for name, n in bad.items())
     return [
         Verdict(
@@ -100,7 +145,7 @@ def _plain(table: pl.DataFrame, spec: ModelSpec) -> list[Verdict]:
             outcome=Outcome.PASS if features else Outcome.FAIL,
             value=len(features),
             limit=1,
-            n=table.height,
+            n=rows,
             detail=f"{len(features)} columns are left as features"
             + ("" if features else "; take some out of `drop` in model.yaml"),
         ),
@@ -109,55 +154,10 @@ def _plain(table: pl.DataFrame, spec: ModelSpec) -> list[Verdict]:
             outcome=Outcome.FAIL if bad else Outcome.PASS,
             value=sum(bad.values()),
             limit=0,
-            n=table.height,
+            n=rows,
             detail=f"infinite values in {listed}; make them null" if bad else "",
         ),
     ]
-
-
-def _built(configs: list[Json], suite: Path | None) -> list[Any]:
-    """GX's expectations; raises DataError with each that GX does not know or take."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
-    from great_expectations.exceptions import GreatExpectationsError
-    from great_expectations.expectations.expectation_configuration import (
-        ExpectationConfiguration,
-    )
-
-    built, problems = [], []
-    for place, config in enumerate(configs):
-        meta = {**(config.get("meta") or {}), _PLACE: place}
-        known = {name: config[name] for name in ("type", "severity") if name in config}
-        try:
-            made = ExpectationConfiguration(**known, kwargs=config.get("kwargs", {}), meta=meta)
-            built.append(made.to_domain_obj())
-        # pydantic v1's errors, which GX raises for bad kwargs, are ValueErrors.
-        except (GreatExpectationsError, ValueError, TypeError) as error:
-            text = "; ".join(line.strip() for line in str(error).splitlines()[:5])
-            problems.append(f"{config['type']}: {text}")
-    if problems:
-        raise DataError(f"{suite}: {len(problems)} problem(s)\n  " + "\n  ".join(problems))
-    return built
-
-
-def _run(table: pl.DataFrame, expectations: list[Any], name: str) -> Json:
-    import great_expectations
-    from great_expectations.core.expectation_suite import ExpectationSuite
-
-    # What cannot be computed comes back in the result; GX would log its traceback as well.
-    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    context = great_expectations.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("snapshots").add_dataframe_asset(name)
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
-        {"dataframe": table.to_pandas()}
-    )
-    suite = ExpectationSuite(name=name, expectations=expectations)
-    result: Json = _plain_json(batch.validate(suite, result_format="SUMMARY").to_json_dict())
-    # GX groups the results as it computes them.
-    result["results"].sort(key=lambda it: it["expectation_config"]["meta"].pop(_PLACE))
-    for one in result["results"]:
-        one["exception_info"] = {"exception_message": _exception(one)}
-    return result
 
 
 def _verdict(it: Json, columns: list[str]) -> Verdict:
@@ -214,27 +214,6 @@ def _detail(it: Json, missing: list[str], columns: list[str]) -> str:
         return f"{bad} of {n} values are null{expected}{advice}"
     samples = ", ".join(map(repr, (result.get("partial_unexpected_list") or [])[:_SAMPLES]))
     return f"{bad} of {n} values are not as expected, such as {samples}{expected}{advice}"
-
-
-def _exception(it: Json) -> str | None:
-    """GX nests exceptions by metric; only their messages are kept."""
-    info = it.get("exception_info") or {}
-    found = [info, *(part for part in info.values() if isinstance(part, dict))]
-    messages = {part.get("exception_message") for part in found} - {None, ""}
-    return "; ".join(sorted(str(m).splitlines()[0] for m in messages)) or None
-
-
-def _plain_json(value: Any) -> Any:
-    """GX leaves NumPy's, pandas' and non-finite values in what it calls a JSON dict."""
-    if isinstance(value, dict):
-        return {str(key): _plain_json(it) for key, it in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain_json(it) for it in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None if math.isnan(value) else str(value)
-    if value is None or isinstance(value, str | int):
-        return value
-    return _plain_json(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def _number(observed: Any) -> float | None:

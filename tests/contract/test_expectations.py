@@ -150,6 +150,58 @@ def test_a_warning_is_told_and_does_not_stop(bench: Bench, severity: str) -> Non
     assert gate(report.verdicts) is Outcome.PASS
 
 
+def test_meta_says_whether_an_expectation_warns_or_stops(bench: Bench) -> None:
+    warned = bench.run(TABLE, {**AGES, "meta": {"severity": "warn"}})
+    verdict = one(warned, "expect_column_values_to_be_between(age)")
+    assert warned.warnings == [verdict]
+    assert verdict.detail.startswith("warning: 9 of 60 values are not as expected")
+    assert gate(warned.verdicts) is Outcome.PASS
+    stopped = bench.run(TABLE, {**AGES, "meta": {"severity": "stop"}})
+    assert gate(stopped.verdicts) is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"meta": {"severity": "loud"}}, "found 'loud', wanted 'warn' or 'stop'"),
+        ({"meta": {"severity": "warn"}, "severity": "critical"}, "wanted one of them"),
+    ],
+)
+def test_a_severity_that_is_none_is_named(
+    bench: Bench, extra: dict[str, object], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        bench.run(TABLE, {**AGES, **extra})
+
+
+def test_what_the_scan_leaves_stands_in_its_place_among_the_rest(bench: Bench) -> None:
+    pair = {
+        "type": "expect_compound_columns_to_be_unique",
+        "kwargs": {"column_list": ["plan", "bought"]},
+    }
+    report = bench.run(TABLE, AGES, pair, AGES)
+    kinds = [v.check.partition("(")[0] for v in report.verdicts[-3:]]
+    assert kinds == [AGES["type"], pair["type"], AGES["type"]]
+    assert report.verdicts[-2].evidence["unexpected_count"] == N
+    assert report.result["statistics"]["unsuccessful_expectations"] == 3
+
+
+def test_gx_reads_and_renders_the_result(bench: Bench) -> None:
+    from great_expectations.core.expectation_validation_result import (
+        expectationSuiteValidationResultSchema,
+    )
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    result = bench.run(TABLE, AGES).result
+    read = expectationSuiteValidationResultSchema.load(result)
+    read.meta = {**read.meta, "run_id": {"run_name": "r", "run_time": "2024-01-01T00:00:00+00:00"}}
+    page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(read))
+    assert "max_value" in json.dumps(result)
+    assert "age" in page
+    assert "70" in page
+
+
 def test_an_expectation_that_cannot_be_computed_fails_without_a_traceback(bench: Bench) -> None:
     mean = {"type": "expect_column_mean_to_be_between", "kwargs": {}}
     report = bench.run(

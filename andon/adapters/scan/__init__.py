@@ -1,0 +1,1 @@
+"""A suite of Great Expectations, compiled to one streaming scan of the snapshot."""
