@@ -69,6 +69,7 @@ def document(
                 "example": samples[0] if samples else {},
             },
         },
+        "servers": [{"url": "."}],  # a gateway may put a prefix before every path
         "paths": {
             **_predicting(manifest, signature, samples, limits),
             **_inference(manifest, signature, samples[0] if samples else {}),
@@ -188,7 +189,7 @@ def _inference(
         {200: {JSON: schemas.infer_answer(manifest), OCTETS: TEXT}},
         body={
             JSON: {
-                "schema": schemas.infer_request(signature.columns),
+                "schema": schemas.infer_request(manifest, signature.columns),
                 "example": schemas.infer_example(signature.columns, sample),
             }
         },

@@ -13,7 +13,9 @@ from serving.protocols.v2 import outputs
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
-DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?)?$"
+_DAY = r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_TIME = r"([01]\d|2[0-3]):[0-5]\d"
+DATE = rf"^{_DAY}([T ]{_TIME}(:[0-5]\d(\.\d{{1,9}})?)?(Z|[+-]{_TIME})?)?$"
 _TYPES: dict[str, Schema] = {
     "number": {"type": "number"},
     "integer": {"type": "integer", "minimum": INTEGERS[0], "maximum": INTEGERS[1]},
@@ -24,11 +26,11 @@ _TYPES: dict[str, Schema] = {
 # [n] or [n, 1]; that n is the length of the data is more than a schema can say.
 SHAPE: Schema = {
     "type": "array",
-    "items": {"type": "integer", "minimum": 1},
+    "items": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "minItems": 1,
     "maxItems": 2,
 }
-ID: Schema = {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,100}$"}
+ID: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "pattern": r"^[\x00-\x7f]*$"}
 MOST_CATEGORIES = 50  # that are listed for people
 
 
@@ -113,6 +115,7 @@ def invocations_request(columns: Sequence[Column], rows: int) -> Schema:
             "index": {"type": "array"},
         },
         "required": ["columns", "data"],
+        "additionalProperties": False,
     }
     either = {"anyOf": [some(ref("Record"), rows), some(by_position, rows)]}
     return {
@@ -125,30 +128,51 @@ def invocations_request(columns: Sequence[Column], rows: int) -> Schema:
     }
 
 
-def infer_request(columns: Sequence[Column]) -> Schema:
-    """POST /v2/models/NAME/infer, without its binary extension."""
-    tensors = [
-        {
-            "type": "object",
-            "properties": {
-                "name": {"const": column.name},
-                "datatype": {"enum": list(DATATYPES[column.kind])},
-                "shape": SHAPE,
-                "data": {"type": "array", "minItems": 1},
+def infer_request(manifest: Manifest, columns: Sequence[Column]) -> Schema:
+    """POST /v2/models/NAME/infer, without its binary extension: one row, or any number.
+
+    One row can be said to the letter, so that tools which make up requests make right ones.
+    """
+    tensors = [_tensor(column, {"enum": list(DATATYPES[column.kind])}, SHAPE) for column in columns]
+    exact = [_tensor(it, {"const": DATATYPES[it.kind][0]}, {"const": [1]}, 1) for it in columns]
+    one_row = {
+        "type": "array",
+        "prefixItems": exact,
+        "minItems": len(columns),
+        "maxItems": len(columns),
+    }
+    wanted = one_of("name", {"enum": list(outputs(manifest))}, parameters={"type": "object"})
+    return {
+        "anyOf": [
+            one_of("inputs", one_row, id=TEXT),
+            {
+                "type": "object",
+                "properties": {
+                    "id": TEXT,
+                    "parameters": {"type": "object"},
+                    "inputs": {"type": "array", "items": {"anyOf": tensors}, "minItems": 1},
+                    "outputs": {"type": "array", "items": wanted},
+                },
+                "required": ["inputs"],
+                "additionalProperties": False,
             },
-            "required": ["name", "datatype", "shape", "data"],
-        }
-        for column in columns
-    ]
+        ]
+    }
+
+
+def _tensor(column: Column, datatype: Schema, shape: Schema, values: int | None = None) -> Schema:
+    data = {"type": "array", "items": cell(column), "minItems": 1}
     return {
         "type": "object",
         "properties": {
-            "id": TEXT,
+            "name": {"const": column.name},
+            "datatype": datatype,
+            "shape": shape,
+            "data": data if values is None else data | {"maxItems": values},
             "parameters": {"type": "object"},
-            "inputs": {"type": "array", "items": {"anyOf": tensors}, "minItems": 1},
-            "outputs": {"type": "array", "items": {"type": "object"}},
         },
-        "required": ["inputs"],
+        "required": ["name", "datatype", "shape", "data"],
+        "additionalProperties": False,
     }
 
 

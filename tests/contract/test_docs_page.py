@@ -81,6 +81,20 @@ def test_an_unknown_category_that_the_pipeline_refuses_is_told(page, server):
     expect(page.locator("#result .wrong").first).to_contain_text("<b>nowhere</b>")
 
 
+def test_nothing_is_not_told_as_a_true_value_of_zero(page, tmp_path):
+    author("regression").write(tmp_path / "bundle")
+    with start(tmp_path / "bundle", tmp_path) as server:
+        page.goto(f"{server.url}/docs")
+        page.get_by_role("button", name="Try it").click()
+        page.wait_for_selector("#result .answer")
+        page.get_by_role("button", name="This was true").click()
+        expect(page.get_by_role("status")).to_contain_text("found null")
+        page.get_by_label("What was true").fill("2.5")
+        page.get_by_role("button", name="This was true").click()
+        expect(page.get_by_role("status")).to_contain_text("written down")
+    assert [line["label"] for line in lines(tmp_path / "feedback")] == [2.5]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_is_readable_on_a_phone_and_on_a_desktop(page, server, width, scheme, tmp_path):
