@@ -61,6 +61,19 @@ def test_the_sample_is_tried_and_told_to_be_true(page, server, churn, logs, path
     assert problems == []
 
 
+@pytest.mark.parametrize("path", ["/production/olddocs/", "/production/olddocs/docs"])
+def test_it_works_behind_a_gateways_prefix(page, server, path):
+    prefix = "/production/olddocs"
+    page.route(f"**{prefix}/**", lambda it: it.continue_(url=it.request.url.replace(prefix, "", 1)))
+    problems = problems_of(page)
+    page.goto(server.url + path)
+    page.get_by_role("button", name="Try it").click()
+    page.wait_for_selector("#result .answer")
+    page.get_by_text("The same by curl").click()
+    expect(page.get_by_text(f"{server.url}{prefix}/predict?explain=")).to_be_visible()
+    assert problems == []
+
+
 def test_a_mistake_is_told_at_its_field(page, server):
     page.goto(f"{server.url}/docs")
     field = page.get_by_label("visits")
