@@ -158,10 +158,18 @@ def _predicting(
         },
         errors=(400, 413, 415, 422, 503),
     )
+    return {
+        "/predict": {"post": predict | {"parameters": [explain]}},
+        "/invocations": {"post": invocations},
+        "/feedback": {"post": _feedback(manifest, limits)},
+    }
+
+
+def _feedback(manifest: Manifest, limits: Limits) -> dict[str, Any]:
     label = one_of("id", schemas.ID, label=schemas.label(manifest))
     label["required"] = ["id", "label"]
     known = {"id": 32 * "0", "label": manifest.classes[0] if manifest.classes else 1.0}
-    feedback = _operation(
+    return _operation(
         "What turned out to be true, by prediction id",
         {202: {JSON: one_of("accepted", {"type": "integer"})}},
         body={
@@ -172,11 +180,6 @@ def _predicting(
         },
         errors=(400, 404, 413, 415, 422, 503),
     )
-    return {
-        "/predict": {"post": predict | {"parameters": [explain]}},
-        "/invocations": {"post": invocations},
-        "/feedback": {"post": feedback},
-    }
 
 
 def _inference(
