@@ -61,7 +61,7 @@ class Predictions:
             _expect(media, JSON, ARROW)
             decoded = self._decoder.decode(body)
         explain = self._explain(request, decoded)
-        ids, scored = await self._score(request, decoded)
+        ids, scored = await self._score(request, decoded, len(body))
         if media == ARROW or request.accepts(ARROW):
             from serving import arrow
 
@@ -81,7 +81,7 @@ class Predictions:
         media = request.media
         _expect(media, JSON, CSV)
         decoded = mlflow.parse(body, media.decode(), self._columns, self._limits.rows)
-        ids, scored = await self._score(request, decoded)
+        ids, scored = await self._score(request, decoded, len(body))
         return Reply(mlflow.answer(self._model.manifest, ids, scored))
 
     async def infer(self, request: Request) -> Reply:
@@ -90,7 +90,7 @@ class Predictions:
         asked = v2.parse(
             body, request.headers, self._model.manifest, self._columns, self._limits.bulk_rows
         )
-        ids, scored = await self._score(request, asked.decoded)
+        ids, scored = await self._score(request, asked.decoded, len(body))
         answer = v2.answer(self._model.manifest, asked, ids, scored)
         return Reply(answer.body, content_type=answer.content_type, headers=answer.headers)
 
@@ -112,7 +112,9 @@ class Predictions:
         """Answers that nobody counts or logs."""
         return self._model.named(await self._work.score(to_table(self._columns, records)))
 
-    async def _score(self, request: Request, decoded: Decoded) -> tuple[list[str], Scored]:
+    async def _score(
+        self, request: Request, decoded: Decoded, size: int
+    ) -> tuple[list[str], Scored]:
         try:
             scored = await self._work.score(decoded)
         except Refused as error:
@@ -124,7 +126,7 @@ class Predictions:
         if self._log is not None:
             probe = request.headers.get(b"x-andon-probe") == b"1"
             latency = (now - request.started) * 1000
-            self._log.put(ids, request.started, latency, probe, decoded, scored)
+            self._log.put(ids, request.started, latency, probe, decoded, scored, size)
         return ids, scored
 
     def _explain(self, request: Request, decoded: Decoded) -> int:
