@@ -25,6 +25,7 @@ Decoded: TypeAlias = list[Row] | Table
 INLINE_SECONDS = 0.001  # what may be computed on the event loop, while others wait
 BATCH_ROWS = 4_096
 BATCH_SECONDS = 0.1  # a batch is cut where it would take longer, so that nobody waits for all
+MANY_ROWS = 16  # share the fixed part of a batch's cost well enough
 FORGET = 0.2  # weight of the latest batch in what a row is expected to cost
 
 
@@ -125,9 +126,18 @@ class Work:
                 self.batches += 1
                 self.shed += len(late)
                 if live:
-                    each = took / sum(job.rows for job in live)
-                    self._row_seconds += FORGET * (each - self._row_seconds)
+                    self._learn(took, sum(job.rows for job in live))
             _deliver([*zip(live, results, strict=True), *((job, _late()) for job in late)])
+
+    def _learn(self, seconds: float, rows: int) -> None:
+        """What a row costs among others. Alone it costs more, which says nothing of many.
+
+        Learnt from single rows, the cost of many would seem so high that they are refused; and then
+        only single rows are left to learn from.
+        """
+        each = seconds / rows
+        if rows >= MANY_ROWS or each < self._row_seconds:
+            self._row_seconds += FORGET * (each - self._row_seconds)
 
     def _next(self) -> list[_Job]:
         """What has come so far; nothing if the work is closed and done."""

@@ -126,6 +126,21 @@ def test_what_cannot_be_computed_in_time_is_refused_when_it_comes():
     run(scenario)
 
 
+def test_a_slow_row_alone_does_not_make_many_seem_slow():
+    """Else many are refused, single ones are left, and it goes on like that for ever."""
+
+    async def scenario(work: Work, engine: Halting) -> None:
+        work._row_seconds = 0.001
+        work._learn(0.5, 1)
+        assert work._row_seconds == 0.001
+        work._learn(0.5, 50)
+        assert work._row_seconds == pytest.approx(0.001 + 0.2 * 0.009)
+        work._learn(0.0001, 1)
+        assert work._row_seconds < 0.0028
+
+    run(scenario)
+
+
 def test_what_waited_beyond_its_deadline_is_not_computed():
     now = 0.0
 
