@@ -76,6 +76,26 @@ def scores_at_once(
             return np.concatenate(list(pool.map(one, records)))
 
 
+def all_logged(port: int) -> None:
+    """Raises WrongAnswer unless our server has every row it answered in its inference log."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with connection(port) as to:
+            to.request("GET", "/metrics")
+            lines = to.getresponse().read().decode().splitlines()
+            samples = [it.rpartition(" ") for it in lines if not it.startswith("#")]
+        counts = {name: float(value) for name, _, value in samples}
+        lost = sum(
+            counts[f'andon_log_{it}_total{{log="inference"}}'] for it in ("dropped", "errors")
+        )
+        rows = counts['andon_log_rows_total{log="inference"}']
+        if lost or time.monotonic() > deadline:
+            raise WrongAnswer(f"of {counts['andon_rows_total']:.0f} rows {rows:.0f} were logged")
+        if rows == counts["andon_rows_total"] > 0:
+            return
+        time.sleep(10 * POLL)
+
+
 def first_answer(
     tree: Tree, port: int, server: Server, record: Record, expected: Scores | None
 ) -> float:

@@ -1,4 +1,4 @@
-"""The phases of a run: each server in turn, then the next round; overload; the model alone."""
+"""A round of a run: each server in turn, and the model alone."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from case import Record
-from client import JSON, connection, first_answer
+from client import JSON, all_logged, connection, first_answer
 from closed_loop import WrongAnswer, measure
 from correct import check, has_null_category
 from forms import Model
-from processes import LOAD_CORE, SERVER_CORE, Tree, free_ports, pinned, running
+from processes import SERVER_CORE, Tree, free_ports, pinned, running
 from results import Load, Results
-from servers import BY_NAME, HERE, Place, Server, of_role
-from targets import FALLBACK_RATE, LOADS, MANY, ONE, OVERLOAD, PEERS
+from servers import HERE, Place, Server
+from targets import LOADS, MANY, ONE
 
 Say = Callable[[str], None]
 WARM = {1: 100, 100: 3}  # requests before anything is measured, by rows in each
 CHECKED, ALONE = 2_000, 400  # rows that a peer answers beforehand; ours answers all
 FULL_ALONE = 2_000
 FULL_BATCH = 1_000
-BURST_RATE = 5_000.0  # as much as one core can send on a schedule
 MEGABYTE = 1e6
 
 
@@ -64,7 +63,7 @@ def one_turn(run: Run, server: Server, model: Model, round_: int) -> None:
     where = {"model": model.kind, "server": server.name}
     with run.served(server, model) as (tree, port, seconds):
         run.say("warm-up")
-        _warm(server, model, port)
+        warm(server, model, port)
         if round_ == 0 and server.role != "floor":
             run.say("checking its answers")
             run.results.add("exact", **where, **_checked(server, model, port))
@@ -75,9 +74,23 @@ def one_turn(run: Run, server: Server, model: Model, round_: int) -> None:
             found = measure(tree, url, bodies, load.clients, run.seconds)
             of_load = {"round": round_, "rows": load.rows, "clients": load.clients}
             run.results.add("load", **where, **of_load, **found)
+        if server.role in ("ours", "fallback"):
+            _nothing_dropped(port)
+        if server.role in ("ours", "fallback"):
+            all_logged(port)
         memory, size = tree.memory() / MEGABYTE, run.environments[server.name, model.kind][1]
         costs = {"seconds": seconds, "memory_mb": memory, "environment_mb": size / MEGABYTE}
         run.results.add("start", **where, round=round_, **costs)
+
+
+def _nothing_dropped(port: int) -> None:
+    """A server that left rows out of its log has not done the work that is compared."""
+    with connection(port) as to:
+        to.request("GET", "/metrics")
+        text = to.getresponse().read().decode()
+    for line in text.splitlines():
+        if line.startswith("andon_log_dropped_total") and float(line.split()[-1]):
+            raise WrongAnswer(f"the log is not whole: {line}")
 
 
 def _loads(server: Server) -> Sequence[Load]:
@@ -86,7 +99,8 @@ def _loads(server: Server) -> Sequence[Load]:
     return (MANY,) if server.role == "batching" else LOADS
 
 
-def _warm(server: Server, model: Model, port: int) -> None:
+def warm(server: Server, model: Model, port: int) -> None:
+    """Some requests of each size, so that nothing is computed for the first time."""
     with connection(port) as to:
         for size, count in WARM.items():
             for body in model.bodies(server, size).read_bytes().splitlines()[:count]:
@@ -119,36 +133,3 @@ def bare(run: Run, model: Model, round_: int) -> None:
         for what, microseconds in found.items():
             sample = {"what": what, "rows": int(rows), "us": microseconds}
             run.results.add("bare", model=model.kind, round=round_, **sample)
-
-
-def bursts(results: Results, names: Sequence[str]) -> list[tuple[str, str, float]]:
-    """(server, burst, requests a second): twice the best peer's capacity, or twice its own."""
-    best = results.best("per_second", OVERLOAD, PEERS, MANY, most=True)
-    spread = best and results.spread("per_second", OVERLOAD, best, MANY)
-    if not spread:
-        return []
-    twice = 2 * spread.median
-    found = [
-        (name, "twice", twice) for name in names if name in of_role("ours", "fallback", "peer")
-    ]
-    if "andon-sklearn" in names:
-        found.append(("andon-sklearn", "fallback", FALLBACK_RATE))
-        own = results.spread("per_second", OVERLOAD, "andon-sklearn", MANY)
-        if own and 2 * own.median <= BURST_RATE:
-            found.append(("andon-sklearn", "own", 2 * own.median))
-    return found
-
-
-def overload(run: Run, model: Model, name: str, burst: str, rate: float) -> None:
-    """One burst on a schedule, and how soon the server answers again."""
-    server = BY_NAME[name]
-    with run.served(server, model) as (tree, port, _):
-        _warm(server, model, port)
-        run.say(f"{rate:.0f} requests a second")
-        script = (HERE / "open_loop.py", str(port), server.path, model.bodies(server, 1))
-        command = pinned(LOAD_CORE, sys.executable, *script, str(rate), str(4 * run.seconds))
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise WrongAnswer(f"the burst failed: {done.stderr.strip()[-500:]}\n{tree.tail()}")
-        found = json.loads(done.stdout)
-    run.results.add("overload", model=model.kind, server=name, burst=burst, rate=rate, **found)

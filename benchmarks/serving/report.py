@@ -9,7 +9,7 @@ from pathlib import Path
 from plot import plot
 from results import Load, Results, Spread
 from servers import BY_NAME, SERVERS
-from targets import HUNDRED, LOADS, MANY, ONE, OVERLOAD, TITLES, Target, small
+from targets import HUNDRED, LOADS, MANY, ONE, TITLES, Target, small
 
 BEGIN, END = "<!-- results: written by the benchmark -->", "<!-- end of results -->"
 NOISY = 0.05  # share of the server's core that others may use
@@ -40,7 +40,7 @@ def markdown(results: Results, targets: list[Target], about: dict[str, str]) -> 
             parts += [f"### {title}", _table(_servers(results, kind)), _bare(results, kind)]
     parts += ["### Exactness", _table(_exactness(results))]
     if results.of("overload"):
-        parts += [f"### Overload ({TITLES[OVERLOAD]})", _table(_overload(results))]
+        parts += ["### Overload", _table(_overload(results))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -95,9 +95,9 @@ def _servers(results: Results, kind: str) -> Iterator[list[str]]:
             cell("cpu_us", name, MANY, lambda value: f"{number(value)} µs"),
             cell("per_second", name, LOADS[2], number),
             cell("per_second", name, HUNDRED, number),
-            cell("memory_mb", name, None, lambda value: f"{value:.0f} MB"),
+            cell("memory_mb", name, None, megabytes),
             cell("seconds", name, None, lambda value: f"{value:.2f} s"),
-            cell("environment_mb", name, None, lambda value: f"{value:.0f} MB"),
+            "" if server.role == "floor" else cell("environment_mb", name, None, megabytes),
         ]
 
 
@@ -135,14 +135,19 @@ def _exactness(results: Results) -> Iterator[list[str]]:
 
 
 def _overload(results: Results) -> Iterator[list[str]]:
-    yield ["server", "offered", "in time", "refused (503)", "late or broken", "answers again after"]
+    yield [
+        "model", "server", "offered", "in time", "refused (503)", "late or broken",
+        "answers again after",
+    ]  # fmt: skip
     for it in results.of("overload"):
         again = it["recovery_seconds"]
+        rows = f"{it['rows']} row{'s' * (it['rows'] > 1)}"
+        own = ", twice its own capacity" * (it["burst"] == "own")
         yield [
+            TITLES[it["model"]],
             BY_NAME[it["server"]].title,
-            f"{it['rate']:.0f}/s" + " (twice its own capacity)" * (it["burst"] == "own"),
-            f"{100 * it['in_time'] / it['offered']:.1f} %",
-            f"{100 * it['refused'] / it['offered']:.1f} %",
+            f"{it['rate']:.0f}/s of {rows}{own}",
+            *(f"{100 * it[key] / it['offered']:.1f} %" for key in ("in_time", "refused")),
             f"{100 * (it['late'] + it['broken']) / it['offered']:.1f} %",
             "not within a minute" if again is None else f"{again:.2f} s",
         ]
@@ -151,3 +156,7 @@ def _overload(results: Results) -> Iterator[list[str]]:
 def number(value: float) -> str:
     """Three digits, with separators."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def megabytes(value: float) -> str:
+    return f"{value:.0f} MB"

@@ -22,13 +22,14 @@ import report
 from closed_loop import WrongAnswer, find_wrk
 from forms import Model, save, save_for_mlflow
 from machine import machine
-from measure import Run, bare, bursts, one_turn, overload
+from measure import Run, bare, one_turn
+from overload import bursts, overload
 from processes import CORES, LOAD_CORE
 from results import Results
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from servers import BY_NAME, HERE, ROOT, SERVERS
-from targets import OVERLOAD, all_targets
+from targets import all_targets
 from venvs import SetupError, code_size, environment, size
 
 CACHE = ROOT / ".andon" / "bench"
@@ -80,7 +81,8 @@ class Show:
 
 def main() -> int:
     options = parser().parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     show = Show()
     CACHE.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
@@ -118,9 +120,8 @@ def _measure(options: argparse.Namespace, work: Path, show: Show) -> Results:
                 _try(run, show, about, one_turn, server, model, round_)
             about = f"{model.kind}, round {round_ + 1}: the model alone"
             _try(run, show, about, bare, model, round_)
-    under = next((it for it in models if it.kind == OVERLOAD), None)
-    if under is not None and not options.no_overload:
-        _overload(run, under, options.only, show)
+    if not options.no_overload:
+        _overload(run, models, options.only, show)
     return run.results
 
 
@@ -152,11 +153,13 @@ def _environments(
     return found
 
 
-def _overload(run: Run, model: Model, names: list[str], show: Show) -> None:
-    todo = bursts(run.results, names)
+def _overload(run: Run, models: list[Model], names: list[str], show: Show) -> None:
+    by_kind = {model.kind: model for model in models}
+    todo = [it for it in bursts(run.results, names) if it.model in by_kind]
     show.total(len(todo))
-    for name, burst, rate in todo:
-        _try(run, show, f"overload: {name}", overload, model, name, burst, rate)
+    for burst in todo:
+        about = f"overload, {burst.rate:.0f}/s: {burst.server}"
+        _try(run, show, about, overload, by_kind[burst.model], burst)
 
 
 def _try(run: Run, show: Show, about: str, work: Callable[..., None], *arguments: Any) -> None:

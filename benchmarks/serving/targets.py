@@ -14,6 +14,7 @@ HUNDRED = Load(100, 32)
 LOADS = (ONE, MANY, Load(100, 1), HUNDRED)
 TITLES = {"linear": "LogisticRegression", "boosting": "HistGradientBoosting", "forest": "forest"}
 OVERLOAD = "boosting"  # the model of the overload
+OWN_OVERLOAD = "forest"  # and of the one beyond what ours can do
 FALLBACK_RATE = 300.0
 
 
@@ -44,6 +45,10 @@ def times(value: float) -> str:
 
 def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s"
 
 
 def small(value: float) -> str:
@@ -132,3 +137,8 @@ def _overload(results: Results) -> Iterator[Target]:
         found = results.of("overload", server=server, burst=burst)
         share = Spread.of(it["in_time"] / it["offered"] for it in found)
         yield Target(text, 0.99, True, percent, share)
+    for server, text in (("andon", "answers"), ("andon-sklearn", "scikit-learn engine answers")):
+        found = results.of("overload", server=server, burst="own")
+        again = [it["recovery_seconds"] for it in found]
+        value = None if None in again else Spread.of(again)
+        yield Target(f"{text} again after twice its own capacity", 1.0, False, seconds, value)
