@@ -22,8 +22,8 @@ from servers import HERE, Place, Server
 from targets import LOADS, MANY, ONE
 
 Say = Callable[[str], None]
-WARM = {1: 100, 100: 3}  # requests before anything is measured, by rows in each
-CHECKED, ALONE = 2_000, 400  # rows that a peer answers beforehand; ours answers all
+WARM = {1: 50, 100: 3}  # requests before anything is measured, by rows in each
+CHECKED, ALONE = 2_000, 200  # rows that a peer answers beforehand; ours answers all
 FULL_ALONE = 2_000
 FULL_BATCH = 1_000
 MEGABYTE = 1e6

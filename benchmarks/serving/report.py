@@ -15,11 +15,10 @@ BEGIN, END = "<!-- results: written by the benchmark -->", "<!-- end of results 
 NOISY = 0.05  # share of the server's core that others may use
 
 
-def write(folder: Path, results: Results, about: dict[str, str], text: str) -> None:
-    """results.json, results.md and results.svg in a folder."""
+def write(folder: Path, results: Results, about: dict[str, str]) -> None:
+    """results.json and results.svg in a folder."""
     content = {"about": about, "samples": results.samples}
     (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (folder / "results.md").write_text(text, encoding="utf-8")
     plot(results, folder / "results.svg")
 
 

@@ -179,7 +179,7 @@ def _report(options: argparse.Namespace, results: Results) -> int:
     about = machine(options.seconds, options.rounds)
     text = report.markdown(results, targets, about)
     options.output.mkdir(parents=True, exist_ok=True)
-    report.write(options.output, results, about, text)
+    report.write(options.output, results, about)
     print(text)
     page = options.docs or (DOCS if whole and not options.no_overload else None)
     if page is not None:
