@@ -25,6 +25,7 @@ Decoded: TypeAlias = list[Row] | Table
 INLINE_SECONDS = 0.001  # what may be computed on the event loop, while others wait
 BATCH_ROWS = 4_096
 BATCH_SECONDS = 0.1  # a batch is cut where it would take longer, so that nobody waits for all
+QUEUE = 0.5  # of the deadline may be spent waiting: who comes after an overload finds no long queue
 MANY_ROWS = 16  # share the fixed part of a batch's cost well enough
 FORGET = 0.2  # weight of the latest batch in what a row is expected to cost
 
@@ -96,7 +97,7 @@ class Work:
 
     async def _queue(self, decoded: Decoded, rows: int) -> Scored:
         wait = self.waiting_rows * self._row_seconds
-        if wait > self._deadline:
+        if wait > QUEUE * self._deadline:
             self.shed += 1
             detail = f"too much to do: an answer would take {wait:.1f} s; try again later"
             raise Problem(503, detail, retry_after=max(1, round(wait)))

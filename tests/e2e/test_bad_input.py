@@ -284,13 +284,13 @@ def test_a_worse_candidate_is_registered_but_not_released_and_a_broken_one_gets_
 
     # Released by hand all the same, and its bundle is not what it was: its server ends at once.
     bundle = line.settings.state / worse.bundle
-    (bundle / "model.skops").write_bytes(b"broken")
+    (bundle / "linear.json").write_bytes(b"broken")
     with Steady(line, MODEL) as steady:
         done = line.andon("release", MODEL, "2", check=False)
         assert steady.failures == []
         assert {it.version for it in steady.answers} == {"1"}
     assert done.returncode == 1
-    assert "was rolled back" in done.stdout and "model.skops" in done.stdout
+    assert "was rolled back" in done.stdout and "linear.json" in done.stdout
     (release,) = [it for it in line.ledger.releases(MODEL) if it.version == "2"]
     assert release.rollout.phase == "rolled_back"
     weights = [it.weights for it in line.ledger.transitions(release.seq)]
