@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import docker
 import httpx
 import numpy as np
 import pytest
+from server_kit import author
 from sklearn.linear_model import LogisticRegression
 from support import wait_until
 
@@ -100,6 +102,12 @@ def image(settings, bundle) -> ImageRef:
 
 @pytest.fixture
 def server(client, image) -> Iterator[SimpleNamespace]:
+    with answering(client, image) as found:
+        yield found
+
+
+@contextmanager
+def answering(client: Any, image: ImageRef) -> Iterator[SimpleNamespace]:
     """A hardened container, once it answers."""
     container = client.containers.run(image.id, detach=True, **HARDENED)
 
@@ -142,6 +150,22 @@ def test_the_container_is_the_bundle_and_answers_as_its_author_did(server, bundl
 
 
 @pytest.mark.docker
+@pytest.mark.parametrize(("kind", "engine"), [("trees", "trees"), ("trees", "sklearn")])
+def test_an_image_has_the_packages_of_its_bundles_engine(client, settings, kind, engine, tmp_path):
+    it = author(kind)
+    it.write(tmp_path, engines=[engine])
+    built = build(settings, tmp_path)
+    assert isinstance(built, ImageRef)
+    with answering(client, built) as found:
+        ready = httpx.get(f"{found.url}/readyz", timeout=30).json()
+        assert (ready["status"], ready["engine"]) == ("ready", engine)
+        reply = httpx.post(f"{found.url}/predict", json={"records": it.records}, timeout=30)
+        scores = [one["probabilities"]["yes"] for one in reply.json()["predictions"]]
+        assert scores == pytest.approx([row[1] for row in it.expected])
+    client.images.remove(built.id, force=True)
+
+
+@pytest.mark.docker
 def test_it_runs_without_privileges_and_stops_when_asked(server):
     probe = "import os, pathlib; print(os.getuid(), pathlib.Path('/proc/1/status').read_text())"
     uid, _, status = (
@@ -163,8 +187,9 @@ def test_it_runs_without_privileges_and_stops_when_asked(server):
 def test_the_image_holds_what_serving_needs_and_none_of_the_line(client, image):
     code = """
 import importlib.util, sys
-wanted = ["numpy", "scipy", "sklearn", "skops", "msgspec", "uvicorn", "serving"]
+wanted = ["numpy", "nanoarrow", "msgspec", "uvicorn", "uvloop", "httptools", "serving"]
 unwanted = ["pandas", "prefect", "mlflow", "dvc", "great_expectations", "andon", "tasks", "flows"]
+unwanted += ["sklearn", "scipy", "skops", "onnxruntime"]  # a linear model needs none of them
 missing = [name for name in wanted if importlib.util.find_spec(name) is None]
 surplus = [name for name in unwanted if importlib.util.find_spec(name) is not None]
 print(missing, surplus)
