@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
         "--deadline-ms",
         type=_positive,
         default=2_000,
-        help="a request that would wait longer is refused with 503 (%(default)s)",
+        help="who would wait longer than half of it is refused with 503 (%(default)s)",
     )
     it.add_argument(
         "--workers",

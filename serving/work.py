@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from serving.bundle import Column
-from serving.engines.base import Engine, Refused, Scored
+from serving.engines.base import Engine, Scored
 from serving.problem import Problem
 from serving.table import Row, Table
 
@@ -246,6 +246,3 @@ def _seconds(engine: Engine, table: Table) -> float:
     began = time.perf_counter()
     engine.table(table)
     return time.perf_counter() - began
-
-
-__all__ = ["Decoded", "Refused", "Work", "compute", "count"]
