@@ -27,6 +27,13 @@ class Environment(Frozen):
     )
 
 
+class Compute(Frozen):
+    """What a training may use; none: what the machine, or the container, has."""
+
+    cpus: int | None = Field(None, ge=1, le=1024)
+    memory_mb: int | None = Field(None, ge=256)
+
+
 class Settings(Frozen):
     """`andon.yaml`. `project` is the folder it is in; relative paths start there."""
 
@@ -37,6 +44,10 @@ class Settings(Frozen):
     )
     port_base: int = Field(
         4200, ge=1024, le=65_000, description="Prefect; MLflow, gateway, gateway admin follow"
+    )
+    compute: Compute = Compute()
+    allow_dirty: bool = Field(
+        False, description="whether code that differs from its commit may go to production"
     )
     image: Literal["auto", "off", "required"] = "auto"
     base_image: str = "python:3.11-slim"

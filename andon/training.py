@@ -104,7 +104,7 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
     """
     info, n = METRICS[metric], len(y_test)
     if n == 0:
-        raise DataError("no held-out rows: the data is too small for test_share")
+        raise DataError("no held-out rows: the data is too small for split.share")
     finite = bool(np.isfinite(said.scores).all())
     found = info.of(y_test, said.of_kind(info.uses))
     dummy = info.of(y_test, _baseline(metric, y_train, n))

@@ -12,6 +12,7 @@ from tasks.register import mirror, record, register
 from tasks.release import roll_out
 from tasks.results import Released, Snapshot
 from tasks.snapshot import take_snapshot
+from tasks.split import split_rows
 from tasks.summary import sum_up
 from tasks.train import train
 from tasks.validate import validate
@@ -28,7 +29,9 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     """The line from a snapshot on; `deliver` and `retrain` share it."""
     validated = validate(job, snapshot)
     pull_the_cord("validation", validated.verdicts)
-    trained = train(job, snapshot)
+    split = split_rows(job, snapshot)
+    pull_the_cord("splitting", split.verdicts)
+    trained = train(job, split)
     pull_the_cord("training", trained.verdicts)
     evaluated = evaluate(job, snapshot, trained)
     version = register(job, snapshot, trained, evaluated)

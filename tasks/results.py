@@ -23,6 +23,19 @@ class Validated(Frozen):
     verdicts: tuple[Verdict, ...]
 
 
+class SplitRows(Frozen):
+    """Rows to learn from (`learn.parquet`) and held-out ones (`held_out.parquet`) in a folder.
+
+    `rows` is the number of each; `signature.json`, in the folder, names the features.
+    """
+
+    key: str
+    folder: str
+    snapshot: str
+    rows: tuple[int, int]
+    verdicts: tuple[Verdict, ...]
+
+
 class Trained(Frozen):
     """A fitted model; `key` identifies the build: data, code, parameters and libraries."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,8 @@ from andon.metrics import METRICS
 from andon.spec import ModelSpec
 from andon.verdict import Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
-from tasks.results import Snapshot, Trained
+from tasks.results import SplitRows, Trained
+from tasks.split import HELD_OUT, LEARN, SIGNATURE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,24 +28,21 @@ if TYPE_CHECKING:
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops")
 
 
-def _build_key(job: Job, snapshot: Snapshot) -> str:
+def _build_key(job: Job, split: SplitRows) -> str:
     settings = load_settings()
     spec = load_spec(settings.project, job.model)
     code = file_hash(settings.project / "models" / job.model / "pipeline.py")
-    learned = (
-        spec.target, spec.task, spec.positive, spec.key, spec.time, spec.drop, spec.test_share,
-        spec.seed, spec.metric_name,
-    )  # fmt: skip
+    learned = (spec.target, spec.task, spec.positive, spec.seed, spec.metric_name, spec.training)
     environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
-    return key_of(job.model, snapshot.hash, code, learned, environment)
+    return key_of(job.model, split.key, code, learned, environment)
 
 
 @station(reads=_build_key)
-def train(job: Job, snapshot: Snapshot) -> Trained:
-    """Split, fit, score, and keep the model with all that evaluation and serving need."""
-    line, key = line_for(job.model), _build_key(job, snapshot)
+def train(job: Job, split: SplitRows) -> Trained:
+    """Fit, score, and keep the model with all that evaluation and serving need."""
+    line, key = line_for(job.model), _build_key(job, split)
     folder = line.settings.store / "builds" / job.model / key
-    _, reused = stored(folder, lambda into: _train(line, snapshot, into))
+    _, reused = stored(folder, lambda into: _train(line, split, into))
     if reused:
         get_run_logger().info("reused the build %s", key)
     facts = json.loads((folder / "facts.json").read_text())
@@ -65,20 +64,17 @@ def train(job: Job, snapshot: Snapshot) -> Trained:
     )
 
 
-def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
-    import msgspec
+def _train(line: Line, split: SplitRows, folder: Path) -> None:
     import polars as pl
 
-    from andon import profile, splits
+    from andon import profile
     from andon.adapters import tables
+    from serving.bundle import read_signature
 
     spec, settings = line.spec, line.settings
-    table = pl.read_parquet(settings.state / snapshot.folder / tables.SNAPSHOT)
-    if spec.time is not None and spec.time not in table.columns:
-        raise DataError(f"time: the data has no column {spec.time!r}")
-    held_out = pl.Series(splits.is_test(tables.keys(table, spec), spec.test_share, spec.seed))
-    learn, test = table.filter(~held_out), table.filter(held_out)
-    signature = tables.signature(table, spec)
+    rows = settings.state / split.folder
+    learn, test = (pl.read_parquet(rows / name) for name in (LEARN, HELD_OUT))
+    signature = read_signature(rows)
     columns = signature.columns
     y = target(learn, spec)
     classes, positive = training.classes_of(y, spec.task, spec.positive)
@@ -91,8 +87,8 @@ def _train(line: Line, snapshot: Snapshot, folder: Path) -> None:
     )
     metrics = _metrics(spec, y_test, named, said)
     _keep_model(model, folder / "model.skops", f"models/{spec.name}/pipeline.py")
-    test.write_parquet(folder / "held_out.parquet")
-    (folder / "signature.json").write_bytes(msgspec.json.encode(signature))
+    for name in (HELD_OUT, SIGNATURE):
+        os.link(rows / name, folder / name)
     reference = profile.build(learn, columns, said.scores)
     (folder / "profile.json").write_bytes(profile.to_json(reference))
     facts = {

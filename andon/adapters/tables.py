@@ -135,11 +135,16 @@ def keys(table: pl.DataFrame, spec: ModelSpec) -> list[str]:
     """What identifies each row: its key, or its whole content where there is no key."""
     if spec.key is None:
         return table.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()
-    if spec.key not in table.columns:
-        raise DataError(f"{spec.name}: key: the data has no column {spec.key!r}")
-    found = table[spec.key].cast(pl.String)
+    return texts(table, spec.key, f"{spec.name}: key")
+
+
+def texts(table: pl.DataFrame, column: str, role: str) -> list[str]:
+    """A column that every row needs, as text; raises DataError if it, or a value, is missing."""
+    if column not in table.columns:
+        raise DataError(f"{role}: the data has no column {column!r}")
+    found = table[column].cast(pl.String)
     if found.null_count():
-        raise DataError(f"{spec.name}: key: {found.null_count()} rows have no {spec.key}")
+        raise DataError(f"{role}: {found.null_count()} rows have no {column}")
     return found.to_list()
 
 

@@ -20,7 +20,7 @@ from andon.adapters.expectations import validate
 from andon.drift import total_variation
 from andon.metrics import METRICS
 from andon.spec import ModelSpec
-from andon.splits import is_test
+from andon.splits import by_hash
 from andon.training import classes_of, outputs, truth
 from andon.verdict import Outcome, gate
 
@@ -76,7 +76,7 @@ class Trained:
 
 
 def held_out(spec: ModelSpec, table: pl.DataFrame) -> np.ndarray[Any, Any]:
-    return is_test(tables.keys(table, spec), spec.test_share, spec.seed)
+    return by_hash(tables.keys(table, spec), spec.split.share, spec.seed)
 
 
 @pytest.fixture(scope="module")

@@ -162,14 +162,14 @@ def _rows(schema: Any, specs: Any, given: Any, prefix: str) -> Iterator[Row]:
         told_apart = "const" in field and prefix != "environments.NAME.target."
         default = given.get(name, field.get("default"))
         many = {"array": "[]", "object": ".NAME"}.get(field.get("type", ""), "")
-        if not nested or many or len(nested) > 1:
+        if not nested or many or len(nested) > 1 or default is None:
             required = name in schema.get("required", []) or told_apart
             yield (
                 prefix + name,
                 _allowed(field),
                 "required" if required else _shown(default, nested),
             )
-        inner = default if len(nested) == 1 and not many else {}
+        inner = (default if len(nested) == 1 and not many else None) or {}
         for it in nested:
             yield from _rows(it, specs, inner, f"{prefix}{name}{many}.")
 

@@ -27,7 +27,7 @@ def problems(text: str) -> list[str]:
 
 def test_three_lines_are_a_spec_and_everything_else_has_a_default():
     found = spec(GOOD)
-    assert (found.name, found.metric_name, found.test_share) == ("churn", "roc_auc", 0.2)
+    assert (found.name, found.metric_name, found.split.share) == ("churn", "roc_auc", 0.2)
     assert found.release.production == Canary()
     assert [step.weight for step in Canary().steps] == [10, 50, 100]
     assert found.release.staging.limits.error_rate == 0.0, "known answers have to be right"

@@ -1,0 +1,88 @@
+"""The delivery spec: what a `model.yaml` may say, and what holds where it is silent."""
+
+from andon.spec.base import NAME, Fraction, Frozen, Seconds
+from andon.spec.data import (
+    FilesSource,
+    GroupSplit,
+    KeySplit,
+    Leakage,
+    S3Source,
+    Source,
+    Split,
+    SqlSource,
+    TimeSplit,
+)
+from andon.spec.evaluation import (
+    Card,
+    Costs,
+    Directional,
+    Explanation,
+    Functionality,
+    Invariance,
+    Metric,
+    ModelTests,
+    Reports,
+    Slices,
+)
+from andon.spec.model import ModelSpec
+from andon.spec.monitoring import DriftMonitor, Monitor, QualityMonitor, Retraining
+from andon.spec.release import (
+    AllAtOnce,
+    BlueGreen,
+    Canary,
+    Limits,
+    NoErrors,
+    Plan,
+    Release,
+    Staging,
+    Step,
+)
+from andon.spec.serving import Logging, Serving
+from andon.spec.training import GridSearch, HalvingSearch, RandomSearch, Search, Training
+
+__all__ = [
+    "NAME",
+    "AllAtOnce",
+    "BlueGreen",
+    "Canary",
+    "Card",
+    "Costs",
+    "Directional",
+    "DriftMonitor",
+    "Explanation",
+    "FilesSource",
+    "Fraction",
+    "Frozen",
+    "Functionality",
+    "GridSearch",
+    "GroupSplit",
+    "HalvingSearch",
+    "Invariance",
+    "KeySplit",
+    "Leakage",
+    "Limits",
+    "Logging",
+    "Metric",
+    "ModelSpec",
+    "ModelTests",
+    "Monitor",
+    "NoErrors",
+    "Plan",
+    "QualityMonitor",
+    "RandomSearch",
+    "Release",
+    "Reports",
+    "Retraining",
+    "S3Source",
+    "Search",
+    "Seconds",
+    "Serving",
+    "Slices",
+    "Source",
+    "Split",
+    "SqlSource",
+    "Staging",
+    "Step",
+    "TimeSplit",
+    "Training",
+]
