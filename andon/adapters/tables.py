@@ -114,6 +114,16 @@ def training_frame(table: pl.DataFrame, columns: list[Column]) -> pd.DataFrame:
     )
 
 
+def target(table: pl.DataFrame, spec: ModelSpec) -> np.ndarray[Any, Any]:
+    """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
+    column = table[spec.target]
+    if column.null_count():
+        raise DataError(f"target {spec.target}: {column.null_count()} rows have none")
+    if spec.task == "regression":
+        return column.cast(float).to_numpy()
+    return np.asarray(column.to_list())
+
+
 def records(table: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
     """Rows as a client would send them: JSON values, dates as ISO text, null for missing."""
     _demand(table, columns)
