@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.parameters import Model, Trigger
 from tasks.bundle import build_image, make_bundle
+from tasks.committed import check_code
 from tasks.evaluate import evaluate
 from tasks.line import Job, at_work, pull_the_cord
 from tasks.register import mirror, record, register
@@ -40,6 +41,7 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     record(job, snapshot, trained, bundled, image)
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
+    pull_the_cord("the release to production", check_code(job))
     released = roll_out(job, version, "production")
     mirror(job, released)
     sum_up(job, snapshot, validated, trained, evaluated, released)
