@@ -58,7 +58,8 @@ def target_like(
     Each column is cut into bins (numbers: at most 64 of equal counts; texts: their values; nulls:
     their own), a bin answers with the mean of its rows to learn from, and the answers are scored
     on held-out rows: by the area under the ROC curve (of the mean over classes, if there are
-    more than two), or by R² (or by the squared correlation, if larger). Both parts are cut to their first 100,000 rows.
+    more than two), or by R² (or by the squared correlation, if larger). Both parts are cut to
+    their first 100,000 rows.
     """
     check = "no column is the target"
     learn, held_out = learn.head(MOST_ROWS), held_out.head(MOST_ROWS)

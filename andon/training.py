@@ -107,7 +107,7 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
         raise DataError("no held-out rows: the data is too small for split.share")
     finite = bool(np.isfinite(said.scores).all())
     found = info.of(y_test, said.of_kind(info.uses))
-    dummy = info.of(y_test, _baseline(metric, y_train, n))
+    dummy = info.of(y_test, baseline(metric, y_train, n))
     better = found > dummy if info.greater_is_better else found < dummy
     known = np.isfinite(found) and np.isfinite(dummy)
     learned = Outcome.PASS if better else Outcome.FAIL
@@ -129,7 +129,7 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
     ]
 
 
-def _baseline(metric: str, y_train: Array, n: int) -> Array:
+def baseline(metric: str, y_train: Array, n: int) -> Array:
     """The best constant for a metric."""
     if METRICS[metric].uses == "label":
         values, counts = np.unique(y_train, return_counts=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import Model, Trigger
+from tasks.behave import run_tests
 from tasks.bundle import build_image, make_bundle
 from tasks.evaluate import evaluate
 from tasks.line import Job, at_work, pull_the_cord
@@ -33,14 +34,18 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("splitting", split.verdicts)
     trained = train(job, split)
     pull_the_cord("training", trained.verdicts)
+    tested = run_tests(job, trained)
     evaluated = evaluate(job, snapshot, trained)
     version = register(job, snapshot, trained, evaluated)
     bundled = make_bundle(job, trained, version)
     image = build_image(job, bundled)
     record(job, snapshot, trained, bundled, image)
+    pull_the_cord("tests", tested.verdicts)
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
     released = roll_out(job, version, "production")
     mirror(job, released)
-    sum_up(job, snapshot, validated, trained, evaluated, released)
+    stations = (evaluated, tested, trained, split, validated)
+    verdicts = [it for station in stations for it in station.verdicts]
+    sum_up(job, snapshot, trained, evaluated, verdicts, released)
     return released

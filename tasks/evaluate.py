@@ -15,7 +15,6 @@ from andon.metrics import METRICS
 from andon.verdict import Outcome, Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Evaluated, Snapshot, Trained
-from tasks.train import target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,7 +142,7 @@ def _challenger(line: Line, trained: Trained, table: pl.DataFrame) -> tuple[Any,
     frame = tables.training_frame(table, read_signature(folder).columns)
     said = training.outputs(read_model(folder / "model.skops"), frame, line.spec.task, positive)
     named = facts["classes"][positive] if positive >= 0 else None
-    y = training.truth(target(table, line.spec), metric, named)
+    y = training.truth(tables.target(table, line.spec), metric, named)
     return said.of_kind(METRICS[metric].uses), y
 
 

@@ -46,6 +46,12 @@ class Trained(Frozen):
     verdicts: tuple[Verdict, ...]
 
 
+class Tested(Frozen):
+    """How it behaves."""
+
+    verdicts: tuple[Verdict, ...]
+
+
 class Evaluated(Frozen):
     """May it replace the champion?"""
 

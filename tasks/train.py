@@ -7,23 +7,20 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import get_run_logger
 
 from andon import training
 from andon.adapters import projects
 from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
-from andon.errors import DataError, LineError
+from andon.errors import LineError
 from andon.metrics import METRICS
 from andon.spec import ModelSpec
 from andon.verdict import Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import SplitRows, Trained
 from tasks.split import HELD_OUT, LEARN, SIGNATURE
-
-if TYPE_CHECKING:
-    import polars as pl
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops")
 
@@ -76,11 +73,11 @@ def _train(line: Line, split: SplitRows, folder: Path) -> None:
     learn, test = (pl.read_parquet(rows / name) for name in (LEARN, HELD_OUT))
     signature = read_signature(rows)
     columns = signature.columns
-    y = target(learn, spec)
+    y = tables.target(learn, spec)
     classes, positive = training.classes_of(y, spec.task, spec.positive)
     model = _fitted(line, tables.training_frame(learn, columns), y)
     said = training.outputs(model, tables.training_frame(test, columns), spec.task, positive)
-    y_test, named = target(test, spec), classes[positive] if positive >= 0 else None
+    y_test, named = tables.target(test, spec), classes[positive] if positive >= 0 else None
     metric = spec.metric_name
     verdicts = training.checks(
         metric, training.truth(y, metric, named), training.truth(y_test, metric, named), said
@@ -127,20 +124,6 @@ def _keep_model(model: Any, path: Path, code: str) -> None:
             f"{code}: no prediction server would load this pipeline: it {why}; use the classes of "
             "scikit-learn, without lambdas or functions of your own"
         ) from None
-
-
-def target(table: pl.DataFrame, spec: ModelSpec) -> Any:
-    """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
-    column = table[spec.target]
-    if column.null_count():
-        raise DataError(f"target {spec.target}: {column.null_count()} rows have none")
-    return column.cast(float).to_numpy() if spec.task == "regression" else _labels(column)
-
-
-def _labels(column: pl.Series) -> Any:
-    import numpy as np
-
-    return np.asarray(column.to_list())
 
 
 def _metrics(spec: ModelSpec, y: Any, positive: Any, said: training.Outputs) -> dict[str, float]:

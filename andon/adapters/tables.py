@@ -131,6 +131,16 @@ def from_records(rows: list[dict[str, Any]], schema: Mapping[str, pl.DataType]) 
     )
 
 
+def target(table: pl.DataFrame, spec: ModelSpec) -> np.ndarray[Any, Any]:
+    """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
+    column = table[spec.target]
+    if column.null_count():
+        raise DataError(f"target {spec.target}: {column.null_count()} rows have none")
+    if spec.task == "regression":
+        return column.cast(float).to_numpy()
+    return np.asarray(column.to_list())
+
+
 def keys(table: pl.DataFrame, spec: ModelSpec) -> list[str]:
     """What identifies each row: its key, or its whole content where there is no key."""
     if spec.key is None:
