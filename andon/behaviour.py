@@ -105,6 +105,11 @@ def keeps_its_gain(
     )
 
 
+def refused(check: str, error: Exception) -> Verdict:
+    """A test that the pipeline did not take the rows of."""
+    return _failed(check, 0, f"the pipeline refused the rows: {_brief(error)}")
+
+
 def invariant(subject: Subject, frame: pd.DataFrame, rule: Invariance, seed: int) -> Verdict:
     """Shuffles columns among the rows, together; the scores must stay where they are."""
     check, n = f"does not depend on {', '.join(rule.columns)}", len(frame)

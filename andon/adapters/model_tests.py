@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,11 +94,41 @@ def check(build: Build, golden: list[GoldenRow]) -> list[Verdict]:
     return [
         *behaviour.robust(subject, frame, seed),
         _nulls(build, frame),
-        *(behaviour.invariant(subject, frame, it, seed) for it in asked.invariance),
-        *(behaviour.directional(subject, frame, it) for it in asked.directional),
-        *(behaviour.functional(subject, typical, it) for it in asked.functionality),
-        *(_golden(build, typical, it) for it in golden),
+        *(
+            _taken(
+                f"does not depend on {', '.join(it.columns)}",
+                behaviour.invariant,
+                subject,
+                frame,
+                it,
+                seed,
+            )
+            for it in asked.invariance
+        ),
+        *(
+            _taken(
+                f"{it.column} moves the score {it.expect}",
+                behaviour.directional,
+                subject,
+                frame,
+                it,
+            )
+            for it in asked.directional
+        ),
+        *(
+            _taken(it.name, behaviour.functional, subject, typical, it)
+            for it in asked.functionality
+        ),
+        *(_taken(f"golden row: {it.name}", _golden, build, typical, it) for it in golden),
     ]
+
+
+def _taken(check: str, test: Callable[..., Verdict], *arguments: Any) -> Verdict:
+    """Rows that people wrote down have to be taken: here, a refusal is a failure."""
+    try:
+        return test(*arguments)
+    except Exception as error:
+        return behaviour.refused(check, error)
 
 
 def read_golden(path: Path) -> list[GoldenRow]:

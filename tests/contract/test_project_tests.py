@@ -160,6 +160,7 @@ def test_a_sound_build_passes(built: Build) -> None:
         (GoldenRow("big", {"size": 60}, score=1.0, tolerance=0.01), "as written down"),
         (GoldenRow("big", {"hat": 60}), "found hat, the features are size, width"),
         (GoldenRow("mean", {"size": 42}, features={"standardscaler__hat": 0}), "no feature"),
+        (GoldenRow("nothing", {"size": float("nan")}, label="no"), "refused the rows: Input X"),
         (
             GoldenRow("mean", {"size": 42}, features={"standardscaler__size": 0}, tolerance=0.1),
             "as written down",
