@@ -24,7 +24,7 @@ def run_tests(job: Job, trained: Trained) -> Tested:
     verdicts = tuple(
         [
             *model_tests.check(model_tests.read_build(folder, line.spec), golden),
-            *project_tests.run(project, job.model, folder, minutes=line.spec.tests.minutes),
+            *project_tests.run(line.settings, job.model, folder, minutes=line.spec.tests.minutes),
         ]
     )
     keep(job, "test", f"build {trained.key}", verdicts)

@@ -5,79 +5,63 @@ They may use fixtures of `andon.adapters.pytest_build`: the fitted pipeline and 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
+from andon.adapters import limited
+from andon.adapters.compute import limits
+from andon.settings import Settings
 from andon.verdict import Outcome, Verdict
 
 BUILD = "ANDON_BUILD"
 PROJECT = "ANDON_PROJECT"
 MODEL = "ANDON_MODEL"
+CHECK = "the project's tests"
 TAIL = 2_000  # characters of a failure that are told
 _NO_TESTS = 5  # pytest's exit status
 
 
-def run(project: Path, model: str, build: Path, *, minutes: float) -> list[Verdict]:
+def run(settings: Settings, model: str, build: Path, *, minutes: float) -> list[Verdict]:
     """One verdict for each test; none if the project has no tests.
 
-    Tests that take longer than `minutes`, or end pytest, are one failure that says so.
+    Tests that take longer than `minutes`, use too much memory, or end pytest, are one failure that
+    says so.
     """
-    folder = project / "models" / model / "tests"
+    folder = settings.project / "models" / model / "tests"
     if not any(folder.glob("test_*.py")):
         return []
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        status, said = _pytest(project, model, build, report, minutes)
-        if status is None:
-            return [_failed(f"they took longer than tests.minutes ({minutes:g})", said)]
+        work = _pytest(settings.project, model, build, report)
+        try:
+            done = limited.run(work, limits(settings, minutes * 60, "tests.minutes in model.yaml"))
+        except limited.Killed as error:
+            return [Verdict(check=CHECK, outcome=Outcome.FAIL, detail=str(error))]
         found = _cases(report) if report.is_file() else []
-    if status == _NO_TESTS:
+    if done.status == _NO_TESTS:
         return []
-    if not found or (status != 0 and all(it.outcome is Outcome.PASS for it in found)):
-        found.append(_failed(f"pytest ended with status {status}", said))
+    if not found or (done.status != 0 and all(it.outcome is Outcome.PASS for it in found)):
+        last = " ".join(done.tail.splitlines()[-3:])
+        detail = f"pytest ended with status {done.status}; {last}"
+        found.append(Verdict(check=CHECK, outcome=Outcome.FAIL, detail=detail))
     return found
 
 
-def _pytest(
-    project: Path, model: str, build: Path, report: Path, minutes: float
-) -> tuple[int | None, str]:
-    """Exit status (none: too late) and the end of what it said."""
+def _pytest(project: Path, model: str, build: Path, report: Path) -> limited.Work:
     folder = project / "models" / model
     arguments = [
         "-q", "--no-header", "-p", "andon.adapters.pytest_build", "-p", "no:cacheprovider",
         "-c", os.devnull, "--rootdir", str(folder), f"--junitxml={report}", str(folder / "tests"),
     ]  # fmt: skip
-    environment = {**os.environ, BUILD: str(build), PROJECT: str(project), MODEL: model}
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # what a test starts ends with it
-        )
-        try:
-            status: int | None = process.wait(timeout=minutes * 60)
-        except subprocess.TimeoutExpired:
-            status = None
-        finally:
-            _end(process)
-        output.seek(0)
-        return status, output.read().decode(errors="replace")[-TAIL:]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    return limited.Work(
+        CHECK,
+        (sys.executable, "-m", "pytest", *arguments),
+        folder,
+        {BUILD: str(build), PROJECT: str(project), MODEL: model},
+    )
 
 
 def _cases(report: Path) -> list[Verdict]:
@@ -103,8 +87,3 @@ def _cause(message: str, text: str) -> str:
     marked = [it[1:].strip() for it in text.splitlines() if it.startswith("E ")]
     lines = marked[-3:] if message == "collection failure" else message.strip().splitlines()[:3]
     return " ".join(lines)[:TAIL]
-
-
-def _failed(why: str, said: str) -> Verdict:
-    last = " ".join(said.strip().splitlines()[-3:])
-    return Verdict(check="the project's tests", outcome=Outcome.FAIL, detail=f"{why}; {last}")

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from andon.adapters import model_tests, project_tests, tables
 from andon.adapters.model_tests import Build, GoldenRow
 from andon.errors import LineError
+from andon.settings import Settings
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
 from tests.support import wait_until
@@ -28,7 +29,9 @@ def run(tmp_path: Path, code: str, *, minutes: float = 1.0) -> dict[str, Verdict
     folder = tmp_path / "models" / "shoes" / "tests"
     folder.mkdir(parents=True)
     (folder / "test_it.py").write_text(code)
-    found = project_tests.run(tmp_path, "shoes", tmp_path / "build", minutes=minutes)
+    found = project_tests.run(
+        Settings(project=tmp_path), "shoes", tmp_path / "build", minutes=minutes
+    )
     return {it.check.rpartition("::")[2]: it for it in found}
 
 
@@ -60,7 +63,7 @@ def test_each_test_is_a_verdict(tmp_path: Path) -> None:
         ("def test_it(: pass", "SyntaxError"),
         ("import nothing_like_this", "nothing_like_this"),
         ("import os\ndef test_it(): os._exit(3)", "status 3"),
-        ("import os\ndef test_it(): os.kill(os.getpid(), 9)", "status -9"),
+        ("import os\ndef test_it(): os.kill(os.getpid(), 9)", "killed by signal 9"),
         ("def test_it(): raise SystemExit(0)", "SystemExit"),
     ],
 )
@@ -83,7 +86,7 @@ def test_a_test_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None
     )
     (bad,) = found.values()
     assert bad.outcome is Outcome.FAIL
-    assert "tests.minutes (0.3)" in bad.detail
+    assert "(tests.minutes in model.yaml)" in bad.detail
     child = int((tmp_path / "pid").read_text())
     wait_until(lambda: not psutil.pid_exists(child) or _zombie(child), 10, "the child ends")
 
@@ -96,7 +99,7 @@ def _zombie(pid: int) -> bool:
 
 
 def test_no_tests_are_no_verdicts(tmp_path: Path) -> None:
-    assert project_tests.run(tmp_path, "shoes", tmp_path, minutes=1) == []
+    assert project_tests.run(Settings(project=tmp_path), "shoes", tmp_path, minutes=1) == []
     assert run(tmp_path, "x = 1") == {}
 
 
@@ -127,7 +130,7 @@ def run_here(tmp_path: Path, code: str) -> dict[str, Verdict]:
     folder = tmp_path / "models" / "shoes" / "tests"
     folder.mkdir()
     (folder / "test_it.py").write_text(code)
-    found = project_tests.run(tmp_path, "shoes", tmp_path / "build", minutes=1)
+    found = project_tests.run(Settings(project=tmp_path), "shoes", tmp_path / "build", minutes=1)
     return {it.check.rpartition("::")[2]: it for it in found}
 
 
