@@ -125,7 +125,7 @@ def _chance(learn: pl.DataFrame, columns: list[str]) -> float:
     """The expected share of rows that agree with one of `learn` by chance."""
     agree = 0.0  # the logarithm of the probability that two rows do
     for name in columns:
-        shares = learn[name].value_counts()["count"].to_numpy() / learn.height
+        shares = learn[name].unique_counts().to_numpy() / learn.height
         agree += float(np.log((shares**2).sum()))
     return float(-np.expm1(learn.height * np.log1p(-min(np.exp(agree), 1 - 1e-12))))
 

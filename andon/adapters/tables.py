@@ -144,7 +144,9 @@ def target(table: pl.DataFrame, spec: ModelSpec) -> np.ndarray[Any, Any]:
 def keys(table: pl.DataFrame, spec: ModelSpec) -> list[str]:
     """What identifies each row: its key, or its whole content where there is no key."""
     if spec.key is None:
-        return table.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()
+        # By place: a name may hold what JSON's keys may not.
+        cells = [pl.col(name).alias(str(i)) for i, name in enumerate(sorted(table.columns))]
+        return table.select(pl.struct(cells).struct.json_encode()).to_series().to_list()
     return texts(table, spec.key, f"{spec.name}: key")
 
 
