@@ -15,6 +15,7 @@ from andon.verdict import Outcome, Verdict
 
 RESAMPLES = 400
 MIN_ROWS = 30
+SUPERIOR_ROWS = 5_000  # for better than a constant: so many tell, and more take time
 Z = 1.959964  # of a two-sided 95 % interval
 
 
@@ -187,3 +188,34 @@ def quality(
         detail=f"{metric} {value:.4f} on {n} labels, {expected:.4f} at training",
         evidence={"live": value, "training": expected, "low": float(low), "high": float(high)},
     )
+
+
+def better_than(
+    metric: str, y: NDArray[Any], constant: NDArray[Any], output: NDArray[Any], *, seed: int
+) -> Verdict:
+    """Superiority to a constant, paired on the same rows (all (n,)).
+
+    Pass if the 95 % interval of the gain lies above 0; fail if the gain itself does not; between,
+    the rows are too few to tell. The interval is that of `not_worse`, on `SUPERIOR_ROWS` of the
+    rows if there are more: it is wider then, so the verdict errs on the safe side.
+    """
+    info, n = METRICS[metric], len(y)
+    check = "better than a constant"
+    dummy, found = info.of(y, constant), info.of(y, output)
+    detail = f"{metric} {found:.4f}, a constant gets {dummy:.4f}"
+    if not (np.isfinite(found) and np.isfinite(dummy)):
+        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, n=n, detail=detail)
+    gain = (found - dummy) if info.greater_is_better else (dummy - found)
+    some = np.unique(np.linspace(0, n - 1, min(n, SUPERIOR_ROWS)).astype(int))
+    interval = _interval(metric, y[some], constant[some], output[some], seed) if gain > 0 else None
+    outcome = Outcome.INCONCLUSIVE if gain > 0 else Outcome.FAIL
+    evidence = {}
+    if interval is not None:
+        low, high = interval
+        outcome = Outcome.PASS if low > 0 else outcome
+        detail += f"; gain {gain:+.4f} (95 % {low:+.4f} to {high:+.4f})"
+        evidence = {"low": low, "high": high}
+    return Verdict(
+        check=check, outcome=outcome, value=found, limit=dummy, n=n, detail=detail,
+        evidence=evidence,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from andon.compare import better_than
 from andon.errors import DataError, LineError
 from andon.metrics import METRICS, Task
 from andon.verdict import Outcome, Verdict
@@ -64,21 +65,47 @@ def truth(y: Array, metric: str, positive: Any) -> Array:
     return y if is_label else np.asarray(y, dtype=float)
 
 
-def fit(pipeline: Any, frame: Any, y: Array) -> Any:
-    """Fit it; whatever the project's code raises becomes an error that names the cause."""
-    if not (hasattr(pipeline, "fit") and hasattr(pipeline, "predict")):
+def score(metric: str, y: Array, positive: Any, said: Outputs) -> float:
+    """A metric's value on rows: the one place where training asks for one."""
+    info = METRICS[metric]
+    return info.of(truth(y, metric, positive), said.of_kind(info.uses))
+
+
+def scores_of(task: Task, y: Array, positive: Any, said: Outputs) -> dict[str, float]:
+    """Every metric of a task."""
+    names = (name for name, info in METRICS.items() if task in info.tasks)
+    return {name: score(name, y, positive, said) for name in names}
+
+
+def seeded(pipeline: Any, seed: int) -> list[str]:
+    """Give every `random_state` that is None the seed; returns their names."""
+    given = pipeline.get_params(deep=True)
+    open_ = [it for it in given if it.rpartition("__")[2] == "random_state" and given[it] is None]
+    if open_:
+        pipeline.set_params(**dict.fromkeys(open_, seed))
+    return sorted(open_)
+
+
+def demand_estimator(pipeline: Any) -> None:
+    """Raises LineError for what is no scikit-learn estimator."""
+    if not all(hasattr(pipeline, it) for it in ("fit", "predict", "get_params", "set_params")):
         raise LineError(
             f"pipeline.py: pipeline() returned {type(pipeline).__name__}, "
             "expected a scikit-learn estimator or pipeline"
         )
-    with _blaming_the_pipeline("be fitted"):
+
+
+def fit(pipeline: Any, frame: Any, y: Array) -> Any:
+    """Fit it; whatever the project's code raises becomes an error that names the cause."""
+    demand_estimator(pipeline)
+    with blaming_the_pipeline("be fitted"):
         pipeline.fit(frame, y)
     return pipeline
 
 
 def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
     """Score rows; (n, columns) in, (n,) out."""
-    with _blaming_the_pipeline("score rows"):
+    with blaming_the_pipeline("score rows"):
         if task == "regression":
             return Outputs(np.asarray(model.predict(frame), dtype=float).reshape(-1), None)
         probabilities = np.asarray(model.predict_proba(frame), dtype=float)
@@ -89,7 +116,7 @@ def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
 
 
 @contextmanager
-def _blaming_the_pipeline(to: str) -> Iterator[None]:
+def blaming_the_pipeline(to: str) -> Iterator[None]:
     """The project's own code may raise anything; people need its name and what it was at."""
     try:
         yield
@@ -97,7 +124,9 @@ def _blaming_the_pipeline(to: str) -> Iterator[None]:
         raise LineError(f"the pipeline could not {to}: {type(error).__name__}: {error}") from error
 
 
-def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Verdict]:
+def checks(
+    metric: str, y_train: Array, y_test: Array, said: Outputs, seed: int = 0
+) -> list[Verdict]:
     """Is what the model says finite, and better than a baseline that never looks at the row?
 
     `y_train` and `y_test` are in the metric's form (see `truth`).
@@ -106,11 +135,8 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
     if n == 0:
         raise DataError("no held-out rows: the data is too small for split.share")
     finite = bool(np.isfinite(said.scores).all())
-    found = info.of(y_test, said.of_kind(info.uses))
-    dummy = info.of(y_test, baseline(metric, y_train, n))
-    better = found > dummy if info.greater_is_better else found < dummy
-    known = np.isfinite(found) and np.isfinite(dummy)
-    learned = Outcome.PASS if better else Outcome.FAIL
+    constant = baseline(metric, y_train, n)
+    better = better_than(metric, y_test, constant, said.of_kind(info.uses), seed=seed)
     return [
         Verdict(
             check="finite predictions",
@@ -118,14 +144,7 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
             n=n,
             detail=f"{int((~np.isfinite(said.scores)).sum())} of {n} are not finite",
         ),
-        Verdict(
-            check="better than a constant",
-            outcome=learned if known else Outcome.INCONCLUSIVE,
-            value=found if known else None,
-            limit=dummy if known else None,
-            n=n,
-            detail=f"{metric} {found:.4f}, a constant gets {dummy:.4f}",
-        ),
+        better,
     ]
 
 

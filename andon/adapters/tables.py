@@ -114,23 +114,6 @@ def training_frame(table: pl.DataFrame, columns: list[Column]) -> pd.DataFrame:
     )
 
 
-def records(table: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
-    """Rows as a client would send them: JSON values, dates as ISO text, null for missing."""
-    _demand(table, columns)
-    rows = table.select(c.name for c in columns).iter_rows(named=True)
-    return [{name: _json(value) for name, value in row.items()} for row in rows]
-
-
-def from_records(rows: list[dict[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Rows as a client sent them, as a table with this schema; what a row lacks is null."""
-    return pl.DataFrame(
-        {
-            name: _typed(name, [row.get(name) for row in rows], dtype)
-            for name, dtype in schema.items()
-        }
-    )
-
-
 def target(table: pl.DataFrame, spec: ModelSpec) -> np.ndarray[Any, Any]:
     """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
     column = table[spec.target]
