@@ -29,7 +29,7 @@ class Progress:
         self._job, self._live, self._log = job, live, get_run_logger()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._artifact: UUID | None = None
-        self._phase = ""
+        self._said = ""
         context = contextvars.copy_context()  # the thread belongs to the same task run
         self._thread = threading.Thread(target=context.run, args=(self._tell_all,), daemon=True)
         self._thread.start()
@@ -63,13 +63,12 @@ class Progress:
             return
         for it in events:
             self._live.log(it.get("metrics", {}), it.get("step", 0))
-            if it["phase"] != self._phase:
-                self._phase = it["phase"]
-                self._log.info("%s", _sentence(it))
         self._live.flush()
+        for sentence in {it["phase"]: _sentence(it) for it in events}.values():
+            if sentence != self._said:
+                self._log.info("%s", sentence)
+                self._said = sentence
         last = events[-1]
-        if len(events) > 1 or last.get("where"):
-            self._log.info("%s", _sentence(last))
         try:
             self._show(100 * float(last["fraction"]), _sentence(last))
         except Exception as error:  # a chart that does not move is no reason to stop

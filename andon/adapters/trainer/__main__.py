@@ -30,6 +30,9 @@ STEPS = 1_000  # points of a loss curve that are told
 def train(request: Request, report: Report) -> dict[str, Any]:
     """Fill `request.folder` with a build."""
     report.tell(phase="read", fraction=0.0)
+    # As every generator takes it; a spec's may be negative.
+    spec = request.spec.model_copy(update={"seed": request.spec.seed % 2**32})
+    request = request.model_copy(update={"spec": spec})
     data = rows_of.read(request)
     fitter = _fitter(request)
     found = search(fitter, data, report)
@@ -181,10 +184,7 @@ def _keep_model(model: Any, path: Any, code: str) -> None:
 
 
 def _work(asked: dict[str, Any], report: Report) -> dict[str, Any]:
-    request = Request.model_validate(asked)
-    # As every generator takes it; a spec's may be negative.
-    spec = request.spec.model_copy(update={"seed": request.spec.seed % 2**32})
-    return train(request.model_copy(update={"spec": spec}), report)
+    return train(Request.model_validate(asked), report)
 
 
 if __name__ == "__main__":
