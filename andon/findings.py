@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ Json = dict[str, Any]
 MASKED = "•••"
 ROWS = 20  # that are listed of one expectation
 _SAMPLES = 5  # that are named in one sentence
+_NAMES = ("column", "column_A", "column_B", "column_list", "batch_id")
 # What these observe is no value of the column.
 _COUNTS = ("_value_count_to_be", "_proportion_of_", "_to_be_of_type", "_in_type_list", "_null")
 
@@ -105,6 +107,49 @@ def verdict(it: Json, columns: Sequence[str], rows: Sequence[Json], key: str | N
     )
 
 
+def words(config: Json) -> str:
+    """`values to be between 0 and 9`, of GX's long name and its arguments, without the columns."""
+    kind = re.sub("^expect_(column_|table_)?", "", config["type"]).replace("_", " ")
+    kwargs = {k: v for k, v in config["kwargs"].items() if k not in _NAMES and v is not None}
+    mostly = kwargs.pop("mostly", 1)
+    share = f" ({100 * mostly:g} % of them)" if mostly != 1 else ""
+    said = _bounds(kwargs)
+    if said and " and " not in said:
+        kind = kind.removesuffix(" between")
+    rest = [_listed(it) for it in kwargs.values() if not isinstance(it, bool)]
+    listed = "; ".join(rest)
+    if said:
+        return f"{kind} {said}{'; ' if rest else ''}{listed}{share}"
+    return f"{kind}{': ' if rest else ''}{listed}{share}"
+
+
+def _bounds(kwargs: Json) -> str:
+    """Takes the bounds out of the arguments."""
+    low, high = kwargs.pop("min_value", None), kwargs.pop("max_value", None)
+    over, under = kwargs.pop("strict_min", False), kwargs.pop("strict_max", False)
+    if low is not None and high is not None:
+        beyond = [" (excluded)" if it else "" for it in (over, under)]
+        return f"{_bound(low)}{beyond[0]} and {_bound(high)}{beyond[1]}"
+    if low is not None:
+        return f"{'more than' if over else 'at least'} {_bound(low)}"
+    if high is not None:
+        return f"{'less than' if under else 'at most'} {_bound(high)}"
+    return ""
+
+
+def _bound(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)  # GX makes floats of bounds
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def _listed(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    more = f" and {len(value) - 8} more" if len(value) > 8 else ""
+    return ", ".join(map(str, value[:8])) + more
+
+
 def _detail(it: Json, columns: Sequence[str], rows: Sequence[Json], key: str | None) -> str:
     """What is wrong, what was expected, and what to do, in one sentence."""
     config, result = it["expectation_config"], it.get("result") or {}
@@ -116,9 +161,8 @@ def _detail(it: Json, columns: Sequence[str], rows: Sequence[Json], key: str | N
         return f"column {listed} is missing; the data has {_few(columns)}{advice}"
     if message := it["exception_info"]["exception_message"]:
         return f"cannot be computed on this data: {message}{advice}"
-    hide = ("column", "column_A", "column_B", "column_list", "batch_id")
     kwargs = config["kwargs"]
-    wanted = ", ".join(f"{k}={v}" for k, v in kwargs.items() if k not in hide and v is not None)
+    wanted = ", ".join(f"{k}={v}" for k, v in kwargs.items() if k not in _NAMES and v is not None)
     expected = f"; expected {wanted}" if wanted else ""
     mismatched = (result.get("details") or {}).get("mismatched")
     if isinstance(mismatched, dict):

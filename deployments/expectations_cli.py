@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from andon.adapters.files import load_settings, load_spec
+from andon.findings import words
 
 app = typer.Typer(no_args_is_help=True, help="Suites of Great Expectations.")
 out = Console(highlight=False)
@@ -60,31 +61,12 @@ def _table(expectations: list[dict[str, Any]]) -> Table:
     table = Table("column", "expected", "if not", "why", box=None, pad_edge=False)
     before = ""
     for it in expectations:
-        kwargs, meta = dict(it["kwargs"]), it["meta"]
-        column = str(kwargs.pop("column", "the table"))
+        meta, column = it["meta"], str(it["kwargs"].get("column", "the table"))
         severity = "[red]stop[/red]" if meta["severity"] == "stop" else "[yellow]warn[/yellow]"
         shown = "" if column == before else column
-        table.add_row(
-            escape(shown), escape(_words(it["type"], kwargs)), severity, escape(meta["notes"])
-        )
+        table.add_row(escape(shown), escape(words(it)), severity, escape(meta["notes"]))
         before = column
     return table
-
-
-def _words(kind: str, kwargs: dict[str, Any]) -> str:
-    """`values to be between 0 and 9` of GX's long name and its arguments."""
-    for prefix in ("expect_column_", "expect_table_"):
-        kind = kind.removeprefix(prefix)
-    words = kind.replace("_", " ")
-    if {"min_value", "max_value"} <= set(kwargs):
-        return f"{words} {kwargs['min_value']:,} and {kwargs['max_value']:,}"
-    if "mostly" in kwargs:
-        return f"{words}, {100 * kwargs['mostly']:.0f} % of them"
-    values = next((it for it in kwargs.values() if not isinstance(it, bool)), "")
-    if isinstance(values, list):
-        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
-        values = ", ".join(map(str, values[:8])) + more
-    return f"{words}: {values}" if values else words
 
 
 def _print_difference(text: str) -> None:
