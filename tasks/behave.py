@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from andon.adapters import model_tests, project_tests
+from andon.adapters import model_tests, project_tests, projects
 from andon.adapters.files import key_of, load_settings, load_spec, tree_hash
 from tasks.line import Job, keep, line_for, show, station, verdict_table
 from tasks.results import Tested, Trained
@@ -11,8 +11,9 @@ from tasks.results import Tested, Trained
 def _read(job: Job, trained: Trained) -> str:
     project = load_settings().project
     spec, root = load_spec(project, job.model), project / "models" / job.model
+    measured = projects.measured_by(spec, project)
     code = [it for it in root.rglob("*") if it.is_file() and it.suffix in (".py", ".json")]
-    return key_of(trained.key, spec.tests, spec.seed, spec.metric_name, tree_hash(code, root))
+    return key_of(trained.key, spec.tests, spec.seed, measured, tree_hash(code, root))
 
 
 @station(reads=_read)
@@ -23,7 +24,7 @@ def run_tests(job: Job, trained: Trained) -> Tested:
     golden = model_tests.read_golden(project / "models" / job.model / "tests" / model_tests.GOLDEN)
     verdicts = tuple(
         [
-            *model_tests.check(model_tests.read_build(folder, line.spec), golden),
+            *model_tests.check(model_tests.read_build(folder, line.spec, project), golden),
             *project_tests.run(line.settings, job.model, folder, minutes=line.spec.tests.minutes),
         ]
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from andon.adapters import compute, limited
+from andon.adapters import compute, limited, projects
 from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
 from andon.adapters.live_metrics import LiveRun
 from andon.adapters.trainer import FACTS, Request
@@ -36,7 +36,10 @@ def _build_key(job: Job, split: SplitRows) -> str:
     spec = load_spec(settings.project, job.model)
     code = file_hash(settings.project / "models" / job.model / "pipeline.py")
     training = spec.training.model_dump(exclude={"minutes"})
-    learned = (spec.target, spec.task, spec.positive, spec.seed, spec.metric_name, training)
+    measured = projects.measured_by(spec, settings.project)
+    learned = (
+        spec.target, spec.task, spec.positive, spec.seed, training, spec.threshold, measured,
+    )  # fmt: skip
     environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
     return key_of(_LAYOUT, job.model, split.key, code, learned, environment)
 

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 from andon import behaviour, training
-from andon.adapters import tables
+from andon.adapters import projects, tables
 from andon.behaviour import Subject
 from andon.errors import LineError
-from andon.metrics import METRICS
+from andon.metrics import MetricInfo
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
 from serving.bundle import Column, read_signature
@@ -51,6 +51,12 @@ class Build:
     columns: list[Column]
     facts: dict[str, Any]
     rows: pl.DataFrame
+    metric: MetricInfo
+
+    @property
+    def measure(self) -> training.Measure:
+        """The metric that decides."""
+        return training.Measure(self.metric, self.facts["classes"], self.facts["positive"])
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -73,7 +79,7 @@ class Build:
         return Subject(scores, named, self.facts["positive"], self.columns)
 
 
-def read_build(folder: Path, spec: ModelSpec) -> Build:
+def read_build(folder: Path, spec: ModelSpec, project: Path) -> Build:
     """What training left in a build's folder; the rows are the first held-out ones."""
     from serving.engines.sklearn import read_model
 
@@ -83,6 +89,7 @@ def read_build(folder: Path, spec: ModelSpec) -> Build:
         columns=read_signature(folder).columns,
         facts=json.loads((folder / "facts.json").read_text()),
         rows=pl.read_parquet(folder / "held_out.parquet", n_rows=ROWS),
+        metric=projects.metric_of(spec, project),
     )
 
 
@@ -154,13 +161,11 @@ def _typical(frame: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
 
 
 def _nulls(build: Build, frame: pd.DataFrame) -> Verdict:
-    spec, positive = build.spec, build.facts["positive"]
-    info, name = METRICS[spec.metric_name], spec.metric_name
-    named = build.facts["classes"][positive] if positive >= 0 else None
-    truth = training.truth(tables.target(build.rows, spec), name, named)
+    spec, of = build.spec, build.measure
+    truth = of.truth(tables.target(build.rows, spec))
 
-    def said(of: pd.DataFrame) -> Any:
-        return training.outputs(build.pipeline, of, spec.task, positive).of_kind(info.uses)
+    def said(rows: pd.DataFrame) -> Any:
+        return of.said(training.outputs(build.pipeline, rows, spec.task, of.positive))
 
     before = said(frame)
     try:
@@ -173,10 +178,10 @@ def _nulls(build: Build, frame: pd.DataFrame) -> Verdict:
             detail=f"rows with nulls are refused: {str(error).splitlines()[0]}",
         )
     return behaviour.keeps_its_gain(
-        lambda rows: info.of(truth[rows], before[rows]),
-        lambda rows: info.of(truth[rows], after[rows]),
+        lambda rows: of.info.of(truth[rows], before[rows]),
+        lambda rows: of.info.of(truth[rows], after[rows]),
         len(truth),
-        constant=info.of(truth, training.baseline(name, truth, len(truth))),
+        constant=of.info.of(truth, training.constant(of.info, truth, truth)),
         share=spec.tests.robustness,
         seed=spec.seed,
     )

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from andon.adapters import model_tests, project_tests, tables
 from andon.adapters.model_tests import Build, GoldenRow
 from andon.errors import LineError
+from andon.metrics import METRICS
 from andon.settings import Settings
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
@@ -145,7 +146,9 @@ def built() -> Build:
     frame = tables.training_frame(rows, columns)
     scale = make_column_transformer((StandardScaler(), ["size", "width"]))
     pipeline = make_pipeline(scale, LogisticRegression()).fit(frame, np.array(y))
-    return Build(spec, pipeline, columns, {"classes": ["no", "yes"], "positive": 1}, rows)
+    return Build(
+        spec, pipeline, columns, {"classes": ["no", "yes"], "positive": 1}, rows, METRICS["roc_auc"]
+    )
 
 
 def test_a_sound_build_passes(built: Build) -> None:

@@ -81,28 +81,20 @@ class _Learned:
         self._said: training.Outputs | None = None
 
     def judge(self) -> None:
-        data, spec, metric = self._data, self._data.spec, self._data.spec.metric_name
+        data, spec = self._data, self._data.spec
         first = data.test_frame.head(ANSWERED)
         if len(first):
             self.verdicts = fitted.answers(self._model, first, spec.task, data.classes)
         if any(it.outcome is Outcome.FAIL for it in self.verdicts):
             return
         self._said = said = data.outputs(self._model, data.test_frame)
-        y, y_test = (training.truth(it, metric, data.named) for it in (data.y, data.y_test))
-        self.verdicts += training.checks(metric, y, y_test, said, spec.seed)
+        self.verdicts += training.checks(data.measure, data.y, data.y_test, said, seed=spec.seed)
         self.verdicts += self._on_refits(said)
-        self.metrics = training.scores_of(spec.task, data.y_test, data.named, said)
+        self.metrics = training.measured(data.measure, spec.task, data.y_test, said)
 
     def _on_refits(self, said: training.Outputs) -> Iterator[Verdict]:
         data, spec = self._data, self._data.spec
-        yield fitted.learns_tiny(
-            self._refit,
-            data.frame,
-            data.y,
-            metric=spec.metric_name,
-            task=spec.task,
-            named=(data.classes, data.positive),
-        )
+        yield fitted.learns_tiny(self._refit, data.frame, data.y, of=data.measure, task=spec.task)
         yield self._repeats(said)
         yield fitted.converged(self._warned, self._found.warned)
         if best := self._found.best:
