@@ -13,6 +13,7 @@ from andon.errors import LineError
 from andon.spec import ModelSpec
 from tasks.line import Job, Line, line_for, show, station
 from tasks.results import Bundled, Trained
+from tasks.train import read_fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,13 +77,12 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> Written:
     from andon.adapters import tables
     from serving.bundle import Manifest, read_signature
     from serving.compiling.parity import MOST
-    from serving.engines.sklearn import read_model
     from serving.writing import write_bundle
 
     folder, spec = line.settings.state / trained.folder, line.spec
     facts = json.loads((folder / "facts.json").read_text())
     signature = read_signature(folder)
-    model = read_model(folder / "model.skops")
+    model = read_fitted(folder)
     held_out = pl.read_parquet(folder / "held_out.parquet")
     rows = held_out.head(SAMPLES)
     frame = tables.training_frame(held_out.head(MOST), signature.columns)

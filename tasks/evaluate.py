@@ -15,7 +15,7 @@ from andon.metrics import METRICS
 from andon.verdict import Outcome, Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Evaluated, Snapshot, Trained
-from tasks.train import target
+from tasks.train import read_fitted, target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,13 +135,12 @@ def _challenger(line: Line, trained: Trained, table: pl.DataFrame) -> tuple[Any,
     """What the build says of a table's rows, and their truth as the metric wants it."""
     from andon.adapters import tables
     from serving.bundle import read_signature
-    from serving.engines.sklearn import read_model
 
     folder = line.settings.state / trained.folder
     facts = json.loads((folder / "facts.json").read_text())
     metric, positive = line.spec.metric_name, facts["positive"]
     frame = tables.training_frame(table, read_signature(folder).columns)
-    said = training.outputs(read_model(folder / "model.skops"), frame, line.spec.task, positive)
+    said = training.outputs(read_fitted(folder), frame, line.spec.task, positive)
     named = facts["classes"][positive] if positive >= 0 else None
     y = training.truth(target(table, line.spec), metric, named)
     return said.of_kind(METRICS[metric].uses), y

@@ -25,6 +25,8 @@ from tasks.split import HELD_OUT, LEARN, SIGNATURE
 if TYPE_CHECKING:
     import polars as pl
 
+MODEL = "model.skops"
+MODEL_HASH = "sha256"  # in facts.json
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops")
 
 
@@ -86,7 +88,7 @@ def _train(line: Line, split: SplitRows, folder: Path) -> None:
         metric, training.truth(y, metric, named), training.truth(y_test, metric, named), said
     )
     metrics = _metrics(spec, y_test, named, said)
-    _keep_model(model, folder / "model.skops", f"models/{spec.name}/pipeline.py")
+    _keep_model(model, folder / MODEL, f"models/{spec.name}/pipeline.py")
     for name in (HELD_OUT, SIGNATURE):
         os.link(rows / name, folder / name)
     reference = profile.build(learn, columns, said.scores)
@@ -96,6 +98,7 @@ def _train(line: Line, split: SplitRows, folder: Path) -> None:
         "rows": [learn.height, test.height],
         "classes": classes,
         "positive": positive,
+        MODEL_HASH: file_hash(folder / MODEL),
         "verdicts": [it.model_dump(mode="json") for it in verdicts],
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1))
@@ -127,6 +130,21 @@ def _keep_model(model: Any, path: Path, code: str) -> None:
             f"{code}: no prediction server would load this pipeline: it {why}; use the classes of "
             "scikit-learn, without lambdas or functions of your own"
         ) from None
+
+
+def read_fitted(folder: Path) -> Any:
+    """The pipeline of a build's folder; raises DataError if it is not the one that was fitted."""
+    from serving.engines.sklearn import read_model
+
+    # Builds of an earlier Andon have no hash; what they hold is still only of trusted types.
+    wanted = json.loads((folder / "facts.json").read_text()).get(MODEL_HASH)
+    found = file_hash(folder / MODEL)
+    if wanted not in (None, found):
+        raise DataError(
+            f"{folder / MODEL}: its SHA-256 is {found}, the one that was fitted has {wanted}: "
+            f"somebody or something changed it; remove {folder} and deliver again"
+        )
+    return read_model(folder / MODEL)
 
 
 def target(table: pl.DataFrame, spec: ModelSpec) -> Any:
