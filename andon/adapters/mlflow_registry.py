@@ -218,14 +218,14 @@ class Registry:
     def _log_metrics(self, run: Any, build: Build, logged: str) -> None:
         """After what training wrote while it went on, so that these are the latest."""
         run_id, written = run.info.run_id, self._client.get_run(run.info.run_id).data.metrics
+        done = {(it.key, it.value) for it in self._client.get_logged_model(logged).metrics or ()}
         judged = next((it for it in build.inputs if it.context == "evaluation"), None)
         metrics = []
         for name, value in build.metrics.items():
+            if (name, value) in done:
+                continue
             past = self._client.get_metric_history(run_id, name) if name in written else []
             step = max((it.step for it in past), default=-1) + 1
-            mine = {(it.value, it.model_id) for it in past if it.step == step - 1}
-            if (value, logged) in mine:
-                continue
             metric = self._mlflow.entities.Metric(
                 name,
                 value,
@@ -259,8 +259,9 @@ class Registry:
 
     def _upload(self, version: Any, folder: str) -> None:
         """Beside the model itself, so that `models:/NAME@ALIAS/bundle` finds it."""
-        if version.model_id:
-            self._client.log_model_artifacts(version.model_id, folder)
+        kind, _, logged = version.source.partition(":/")
+        if kind == "models":
+            self._client.log_model_artifacts(logged, folder)
         else:  # registered before MLflow had models apart from runs
             self._client.log_artifacts(version.run_id, folder, f"v{version.version}")
 
