@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from andon import training
+from andon.adapters.builds import read_fitted
 from andon.adapters.files import key_of
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Release
@@ -134,13 +135,12 @@ def _challenger(line: Line, trained: Trained, table: pl.DataFrame) -> tuple[Any,
     """What the build says of a table's rows, and their truth as the metric wants it."""
     from andon.adapters import tables
     from serving.bundle import read_signature
-    from serving.engines.sklearn import read_model
 
     folder = line.settings.state / trained.folder
     facts = json.loads((folder / "facts.json").read_text())
     metric, positive = line.spec.metric_name, facts["positive"]
     frame = tables.training_frame(table, read_signature(folder).columns)
-    said = training.outputs(read_model(folder / "model.skops"), frame, line.spec.task, positive)
+    said = training.outputs(read_fitted(folder), frame, line.spec.task, positive)
     named = facts["classes"][positive] if positive >= 0 else None
     y = training.truth(tables.target(table, line.spec), metric, named)
     return said.of_kind(METRICS[metric].uses), y

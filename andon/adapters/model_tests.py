@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import polars as pl
 
 from andon import behaviour, training
 from andon.adapters import projects, tables
+from andon.adapters.builds import read_facts, read_fitted
 from andon.behaviour import Subject
 from andon.errors import LineError
 from andon.metrics import MetricInfo
@@ -81,13 +81,11 @@ class Build:
 
 def read_build(folder: Path, spec: ModelSpec, project: Path) -> Build:
     """What training left in a build's folder; the rows are the first held-out ones."""
-    from serving.engines.sklearn import read_model
-
     return Build(
         spec=spec,
-        pipeline=read_model(folder / "model.skops"),
+        pipeline=read_fitted(folder),
         columns=read_signature(folder).columns,
-        facts=json.loads((folder / "facts.json").read_text()),
+        facts=read_facts(folder),
         rows=pl.read_parquet(folder / "held_out.parquet", n_rows=ROWS),
         metric=projects.metric_of(spec, project),
     )

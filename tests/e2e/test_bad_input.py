@@ -249,7 +249,7 @@ def test_a_worse_candidate_is_registered_but_not_released_and_a_broken_one_gets_
     assert "evaluation failed: not worse than champion: roc_auc" in said
     worse = line.ledger.candidate(MODEL, "2")
     assert worse is not None
-    assert Registry(line.settings).version_of(MODEL, worse.build) == "2"
+    assert Registry(line.settings.registry_url).version_of(MODEL, worse.build) == "2"
     assert {it.version for it in line.ledger.releases(MODEL)} == {"1"}
 
     # Released by hand all the same, and its bundle is not what it was: its server ends at once.

@@ -12,7 +12,8 @@ from typing import Any
 from andon import fitted, profile, training
 from andon.adapters import projects
 from andon.adapters.child import Report, answer
-from andon.adapters.trainer import FACTS, HELD_OUT, MODEL, PROFILE, SIGNATURE, Request
+from andon.adapters.files import file_hash
+from andon.adapters.trainer import FACTS, HELD_OUT, MODEL, MODEL_HASH, PROFILE, SIGNATURE, Request
 from andon.adapters.trainer import data as rows_of
 from andon.adapters.trainer.data import Data
 from andon.adapters.trainer.fitting import Fitter
@@ -153,6 +154,7 @@ class _Learned:
             "seeded": self._fitter.seeded,
             "search": self._found.facts(),
             "fit_seconds": self._seconds,
+            MODEL_HASH: file_hash(folder / MODEL),
             "verdicts": [it.model_dump(mode="json") for it in self.verdicts],
         }
         (folder / FACTS).write_text(json.dumps(facts, indent=1))
