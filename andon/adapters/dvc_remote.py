@@ -44,7 +44,7 @@ def download(repo: Any, md5: str, shown: str) -> bool:
 
     Raises DataError if the remote cannot be read, or has something else under that name.
     """
-    name, odb = remote_name(repo), _remote(repo, "pull")
+    name, odb = remote_name(repo), _remote(repo, "pull", shown)
     where = odb.oid_to_path(md5)
     with TemporaryDirectory(dir=repo.tmp_dir) as folder:
         path = Path(folder) / "object"
@@ -67,7 +67,7 @@ def download(repo: Any, md5: str, shown: str) -> bool:
 
 def upload(repo: Any, path: Path, md5: str, shown: str) -> None:
     """Put a file into the remote, unless it is there in its full size, and look whether it is."""
-    name, odb = remote_name(repo), _remote(repo, "push")
+    name, odb = remote_name(repo), _remote(repo, "push", shown)
     where, size = odb.oid_to_path(md5), path.stat().st_size
     try:
         if _size(odb, where) != size:
@@ -82,16 +82,27 @@ def upload(repo: Any, path: Path, md5: str, shown: str) -> None:
         )
 
 
-def _remote(repo: Any, what: str) -> Any:
-    odb = repo.cloud.get_remote_odb(None, what)
-    if (forget := getattr(odb.fs.fs, "invalidate_cache", None)) is not None:
-        forget()  # what was listed may not be so any more
+def _remote(repo: Any, what: str, shown: str) -> Any:
+    from dvc.exceptions import DvcException
+
+    try:
+        odb = repo.cloud.get_remote_odb(None, what)
+        _forget(odb)
+    except DvcException:
+        raise
+    except Exception as error:
+        raise _unreachable(shown, remote_name(repo), error) from error
     return odb
 
 
-def _size(odb: Any, where: str) -> int | None:
+def _forget(odb: Any) -> None:
+    """What was listed before may not be so any more."""
     if (forget := getattr(odb.fs.fs, "invalidate_cache", None)) is not None:
         forget()
+
+
+def _size(odb: Any, where: str) -> int | None:
+    _forget(odb)
     try:
         return int(odb.fs.info(where)["size"])
     except FileNotFoundError:

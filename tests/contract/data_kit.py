@@ -89,8 +89,8 @@ def s3_server() -> Iterator[S3]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_CONFIG_FILE": f"{os.devnull}/none",
+        "AWS_SHARED_CREDENTIALS_FILE": f"{os.devnull}/none",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     before = {name: os.environ.get(name) for name in (*given, "AWS_ENDPOINT_URL")}

@@ -27,7 +27,7 @@ def download(url: str, folder: Path, tell: Any) -> list[Part]:
     bucket, _, pattern = url.removeprefix("s3://").partition("/")
     config = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10)
     try:
-        client = boto3.client("s3", config=config)
+        client = boto3.Session().client("s3", config=config)
         found = _list(client, bucket, pattern)
         if not found:
             raise DataError(f"{url}: no object matches")
