@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import Model, Trigger
 from tasks.behave import run_tests
 from tasks.bundle import build_image, make_bundle
+from tasks.committed import check_code
 from tasks.evaluate import evaluate
 from tasks.line import Job, at_work, pull_the_cord
 from tasks.register import attach, mirror, record, register, reports
@@ -46,6 +47,7 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
     mirror(job)
+    pull_the_cord("the release to production", check_code(job))
     released = roll_out(job, version, "production")
     mirror(job)
     stations = (evaluated, tested, trained, split, validated)
