@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,30 @@ from andon.adapters.plots.style import (
     styled,
 )
 from andon.spec import ModelSpec
+from andon.training import Array
 
 FEW_CLASSES = 12  # fit into a matrix
 CONFUSIONS = 15
 MANY_POINTS = 1_500
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some values, and how they are drawn; the hatch tells them apart without colour."""
+
+    values: Array
+    label: str
+    colour: str
+    hatch: str
+
+
+def _histogram(axes: Any, it: Part, edges: Any, label: str, per_cent: bool = False) -> None:
+    if len(it.values):
+        weights = np.full(len(it.values), 100 / len(it.values) if per_cent else 1.0)
+        look = {"alpha": 0.45, "color": it.colour, "ec": it.colour, "hatch": it.hatch, "lw": 1.4}
+        axes.hist(
+            it.values, bins=edges, weights=weights, histtype="stepfilled", label=label, **look
+        )
 
 
 def of(scored: Scored, spec: ModelSpec) -> list[Drawn]:
@@ -43,22 +64,22 @@ def scores(scored: Scored) -> Drawn:
     """Binary: how scores are spread, by the truth."""
     yes, name = scored.is_positive, [short(it, 14) for it in scored.classes]
     positive, negative = name[scored.positive], name[1 - scored.positive]
-    parts = [(scored.scores[yes], positive, ORANGE, "//"), (scored.scores[~yes], negative, BLUE, "")]
-    middle = {label: float(np.median(it)) for it, label, _, _ in parts if len(it)}
-    said = [f"{label} rows score {number(it)}" for label, it in middle.items()]
+    parts = (
+        Part(scored.scores[yes], positive, ORANGE, "//"),
+        Part(scored.scores[~yes], negative, BLUE, ""),
+    )
+    seen = [it for it in parts if len(it.values)]
+    said = [f"{it.label} rows score {number(float(np.median(it.values)))}" for it in seen]
     title = f"In the middle, {' and '.join(said)}"
     made = figure(title, f"{scored.rows}. Middle: the median.", 3.9)
-    axes, edges = made.subplots(), np.linspace(0, 1, 31)
-    for it, label, colour, hatch in parts:
-        if len(it):
-            axes.hist(it, bins=edges, weights=np.full(len(it), 100 / len(it)), histtype="stepfilled",
-                      alpha=0.45, color=colour, hatch=hatch, ec=colour, lw=1.4,
-                      label=f"{label} ({len(it):,} rows)")  # fmt: skip
-            axes.axvline(float(np.median(it)), color=colour, lw=1.6, ls="--")
+    axes = made.subplots()
+    for it in seen:
+        _histogram(axes, it, np.linspace(0, 1, 31), f"{it.label} ({len(it.values):,} rows)", True)
+        axes.axvline(float(np.median(it.values)), color=it.colour, lw=1.6, ls="--")
     what = f"{short(scored.target, 16)} = {positive}"
     axes.set(xlim=(0, 1), xlabel=f"score: probability of {what}", ylabel="per cent of these rows")
     axes.legend()
-    alt = "; ".join(f"{label}: {binary.spread(it)}" for it, label, _, _ in parts if len(it))
+    alt = "; ".join(f"{it.label}: {binary.spread(it.values)}" for it in seen)
     alt = f"Scores on {scored.rows}, quantiles 5, 25, 50, 75 and 95 % by truth: {alt}."
     return Drawn("scores", title, alt, made)
 
@@ -67,21 +88,24 @@ def scores(scored: Scored) -> Drawn:
 def confidence(scored: Scored) -> Drawn:
     """Multiclass: how sure the model is where it is right, and where it is wrong."""
     right = np.asarray(scored.labels == scored.y, dtype=bool)
-    parts = [(scored.scores[right], "right", BLUE, ""), (scored.scores[~right], "wrong", ORANGE, "//")]
+    parts = (
+        Part(scored.scores[right], "right", BLUE, ""),
+        Part(scored.scores[~right], "wrong", ORANGE, "//"),
+    )
     sure, hits = float(scored.scores.mean()), float(right.mean())
     word = "As sure as it is right" if abs(sure - hits) < 0.02 else (
         "Surer than it is right" if sure > hits else "Less sure than it is right"
     )  # fmt: skip
     title = f"{word}: {percent(sure)} sure on average, {percent(hits)} right"
     made = figure(title, f"{scored.rows}, {len(scored.classes):,} classes.", 3.9)
-    axes, edges = made.subplots(), np.linspace(0, 1, 31)
-    for it, label, colour, hatch in parts:
-        if len(it):
-            axes.hist(it, bins=edges, histtype="stepfilled", alpha=0.45, color=colour, hatch=hatch,
-                      ec=colour, lw=1.4, label=f"{label} ({len(it):,} rows)")  # fmt: skip
+    axes = made.subplots()
+    for it in parts:
+        _histogram(axes, it, np.linspace(0, 1, 31), f"{it.label} ({len(it.values):,} rows)")
     axes.set(xlim=(0, 1), xlabel="highest probability of a row", ylabel="rows")
     axes.legend(loc="upper left")
-    alt = f"Highest probability on {scored.rows}: mean {sure:.3f}; share of right labels {hits:.3f}."
+    alt = (
+        f"Highest probability on {scored.rows}: mean {sure:.3f}; share of right labels {hits:.3f}."
+    )
     return Drawn("scores", title, alt, made)
 
 
@@ -126,7 +150,7 @@ def _matrix(table: Any, scored: Scored, title: str, note: str) -> Any:
     """Shares of each row, with the counts in the cells."""
     k = len(table)
     made = figure(title, f"{note}. Colour: share of the true class.", 3.6 if k == 2 else 5.2)
-    axes = made.subplots()
+    axes: Any = made.subplots()
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto" if k == 2 else "equal")
     size = 14 if k <= 3 else 10 if k <= 6 else 7
@@ -136,7 +160,9 @@ def _matrix(table: Any, scored: Scored, title: str, note: str) -> Any:
             axes.text(j, i, text, ha="center", va="center", fontsize=size,
                       color="white" if shares[i, j] > 0.55 else "black")  # fmt: skip
     names = [short(it, 12) for it in scored.classes]
-    axes.set_xticks(range(k), names, rotation=0 if k <= 3 else 45, ha="center" if k <= 3 else "right")
+    axes.set_xticks(
+        range(k), names, rotation=0 if k <= 3 else 45, ha="center" if k <= 3 else "right"
+    )
     axes.set_yticks(range(k), names)
     axes.grid(visible=False)
     axes.tick_params(length=0)
@@ -145,6 +171,8 @@ def _matrix(table: Any, scored: Scored, title: str, note: str) -> Any:
 
 
 def _bars(worst: list[tuple[str, str, int, float]], k: int, title: str, note: str) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
     shown = worst[:CONFUSIONS]
     made = figure(title, f"{note}, {k:,} classes. The most frequent confusions.",
                   1.8 + 0.32 * max(3, len(shown)))  # fmt: skip
@@ -157,7 +185,7 @@ def _bars(worst: list[tuple[str, str, int, float]], k: int, title: str, note: st
     axes.set(xlabel="rows (per cent of the true class)", ylabel="truth → label")
     axes.margins(x=0.14)
     axes.grid(visible=False, axis="y")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     return made
 
 
@@ -184,7 +212,7 @@ def residuals(scored: Scored) -> Drawn:
     lower.hist(middle, bins=min(40, max(8, len(apart) // 8)), color=SKY, ec="white", lw=0.5)
     lower.axvline(0, color=GREY, lw=1, ls=":")
     lower.axvline(bias, color=ORANGE, lw=1.6, ls="--", label=f"mean {number(bias)}")
-    lower.set(xlabel=f"true − predicted {name}", ylabel="rows")
+    lower.set(xlabel=f"true minus predicted {name}", ylabel="rows")
     lower.legend()
     alt = (
         f"Predictions and truth on {scored.rows}: median distance {number(half)}, mean of truth "
@@ -206,8 +234,11 @@ def values(scored: Scored) -> Drawn:
     )
     made = figure(title, f"{scored.rows}. Spread: the standard deviation.", 3.9)
     axes = made.subplots()
-    edges = np.histogram_bin_edges(np.concatenate([truth, scored.scores]), bins=30)
-    for it, label, colour, hatch in ((truth, "truth", ORANGE, "//"), (scored.scores, "predicted", BLUE, "")):
+    edges: Any = np.histogram_bin_edges(np.concatenate([truth, scored.scores]), bins=30)
+    for it, label, colour, hatch in (
+        (truth, "truth", ORANGE, "//"),
+        (scored.scores, "predicted", BLUE, ""),
+    ):
         axes.hist(it, bins=edges, histtype="stepfilled", alpha=0.45, color=colour, hatch=hatch,
                   ec=colour, lw=1.4, label=label)  # fmt: skip
     axes.set(xlabel=name, ylabel="rows")

@@ -73,7 +73,7 @@ def precision_recall(scored: Scored) -> Drawn:
     made = figure(title, f"{_positives(scored)}.", 5.0)
     axes = made.subplots()
     axes.axhline(base, color=GREY, lw=1, ls=":", label=f"by chance ({base:.3f})")
-    alt = f"Precision-recall curve on {scored.rows}: average precision {value:.3f}, chance {base:.3f}"
+    alt = f"Precision and recall on {scored.rows}: average precision {value:.3f}, chance {base:.3f}"
     if scored.other is not None:
         theirs = float(average_precision_score(yes, scored.other))
         precision, recall, _ = precision_recall_curve(yes, scored.other)
@@ -82,7 +82,7 @@ def precision_recall(scored: Scored) -> Drawn:
         alt += f"; {scored.other_name} has {theirs:.3f}"
     precision, recall, _ = precision_recall_curve(yes, scored.scores)
     axes.step(recall, precision, where="post", color=BLUE, label=f"this model ({value:.3f})")
-    _square(axes, "recall: share of the positives found", "precision: share of finds that are right")
+    _square(axes, "recall: share of the positives found", "precision: share of finds that hold")
     axes.legend(loc="lower left" if base < 0.5 and value > 0.6 else "best")
     return Drawn("precision-recall", title, f"{alt}.", made)
 
