@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from andon.importance import Importance
+from andon.metrics import Task
 from andon.spec import Frozen
 
 
@@ -59,6 +60,7 @@ class Dependence(Frozen):
     name: str
     kind: Literal["number", "integer", "boolean", "category", "date"]
     grid: tuple[float | str | None, ...]
+    task: Task
     outputs: tuple[str, ...]
     mean: tuple[tuple[float, ...], ...]
     low: tuple[tuple[float, ...], ...]

@@ -103,7 +103,10 @@ def _line(estimator: Any, made: Array) -> tuple[Array, str]:
     """(n, made, outputs), in the line's own unit."""
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=float))
     values = (made - made.mean(axis=0))[:, :, None] * coefficients.T[None, :, :]
-    return values, "log-odds" if hasattr(estimator, "predict_proba") else "of the line"
+    if hasattr(estimator, "predict_proba"):
+        return values, "log-odds"
+    linked = type(estimator).__name__ in ("PoissonRegressor", "GammaRegressor", "TweedieRegressor")
+    return values, "in the unit of its line" if linked else "in the target's unit"
 
 
 def _trees(estimator: Any, made: Array) -> tuple[Array, str]:
@@ -121,5 +124,5 @@ def _trees(estimator: Any, made: Array) -> tuple[Array, str]:
     values = values[:, :, None] if values.ndim == 2 else values
     boosted = "Boosting" in type(estimator).__name__
     classes = hasattr(estimator, "predict_proba")
-    unit = ("log-odds" if boosted else "probability") if classes else "of the target"
+    unit = ("log-odds" if boosted else "probability") if classes else "in the target's unit"
     return values, unit

@@ -50,6 +50,7 @@ def _dependence(subject: Subject, column: Column) -> Dependence | None:
         name=column.name,
         kind=column.kind,
         grid=grid,
+        task=subject.spec.task,
         outputs=names,
         mean=_rows(table.mean(axis=2)),
         low=_rows(np.quantile(table, 0.1, axis=2)),

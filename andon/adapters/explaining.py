@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from serving.bundle import Column
 if TYPE_CHECKING:
     import pandas as pd
 
-CELLS = 20_000_000  # of a frame at most: of many columns, fewer rows are looked at
-MOST = 200  # columns that are looked at one by one
-SECONDS = 300.0  # for the importances of a model; then what is left is left out
+CELLS = 4_000_000  # of a frame at most: of many columns, fewer rows are looked at
+MOST = 100  # columns that are looked at one by one
+ALIKE = 0.9  # rank correlation
+SECONDS = 120.0  # for the importances of a model; then what is left is left out
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,31 @@ def sample(path: Path, rows: int, seed: int, columns: int) -> tuple[pl.DataFrame
     return scanned.filter(pl.lit(pl.Series(wanted))).collect(engine="streaming"), total
 
 
+def alike(subject: Subject) -> list[tuple[str, str, float]]:
+    """Pairs of numeric columns that tell nearly the same: names and rank correlation.
+
+    Shuffling one of them loses little, for the model has the other. (Spearman's; nulls in the
+    middle; the closest pairs first.)
+    """
+    from scipy.stats import rankdata
+
+    names = [it.name for it in subject.columns if it.kind != "category"][:MOST]
+    ranks = [rankdata(subject.frame[it], nan_policy="omit") for it in names]
+    table = np.array([np.nan_to_num(it, nan=float(np.nanmean(it))) for it in ranks if _varies(it)])
+    names = [name for name, it in zip(names, ranks, strict=True) if _varies(it)]
+    if len(names) < 2:
+        return []
+    rho = np.corrcoef(table)
+    pairs = [(i, j) for i, j in zip(*np.triu_indices(len(names), 1), strict=True)]
+    close = [(names[i], names[j], float(rho[i, j])) for i, j in pairs if abs(rho[i, j]) >= ALIKE]
+    return sorted(close, key=lambda it: -abs(it[2]))
+
+
+def _varies(ranks: Array) -> bool:
+    known = ranks[np.isfinite(ranks)]
+    return len(known) > 2 and bool(known.min() < known.max())
+
+
 class _Bench:
     """Measures the metric with columns moved between rows."""
 
@@ -85,7 +111,7 @@ class _Bench:
         self.info = METRICS[subject.spec.metric_name]
         self.score = self.info.of(self.y, self.said)
 
-    def without(self, block: Sequence[int], repeat: int) -> Array:
+    def without(self, block: Sequence[int], repeat: int = 0) -> Array:
         """The output with these columns moved together."""
         given: Indices = self._donors[repeat]
         names = [self._subject.columns[it].name for it in block]
@@ -115,32 +141,32 @@ def importances(
 ) -> Importances:
     """The importance of each column, the greatest first.
 
-    More than `MOST` columns are first moved in blocks, and only the blocks that matter most are
-    taken apart. Every column is permuted once before any is permuted again; when the time is up,
-    some have fewer repeats, and what was never permuted is named.
+    Of more than `MOST` columns, one half of the rows chooses which are looked at: they are moved in
+    blocks, and the blocks that matter most are taken apart. The other half measures them, so that
+    what was chosen by chance does not look important. Every column is permuted once before any is
+    permuted again; when the time is up, some have fewer repeats, and what was never permuted is
+    named.
     """
-    deadline, repeats = clock() + seconds, subject.spec.explanation.repeats
-    bench, names = _Bench(subject, repeats), [it.name for it in subject.columns]
-    single, blocks = list(range(len(names))), list[list[int]]()
+    deadline, names = clock() + seconds, [it.name for it in subject.columns]
+    single, others = list(range(len(names))), list[int]()
     if len(names) > MOST:
+        rows = np.random.default_rng([subject.spec.seed, 2]).permutation(len(subject.frame))
+        first, subject = (_part(subject, np.sort(it)) for it in np.array_split(rows, 2))
+        chooser = _Bench(first, 1)
 
         def loss(block: Sequence[int]) -> float:
-            return bench.loss(bench.without(block, 0)) if clock() < deadline else 0.0
+            in_time = clock() < deadline - seconds / 2
+            return chooser.loss(chooser.without(block)) if in_time else 0.0
 
         single, blocks = narrow(len(names), loss, MOST)
-    said: dict[int, list[Array]] = {}
-    for repeat in range(repeats):
-        first = {it: -bench.loss(said[it][0]) for it in said}
-        for it in sorted(single, key=lambda at: first.get(at, 0.0)):
-            if clock() < deadline:
-                said.setdefault(it, []).append(bench.without([it], repeat))
+        others = sorted(it for block in blocks for it in block)
+    bench = _Bench(subject, subject.spec.explanation.repeats)
+    said = _permuted(bench, single, subject.spec.explanation.repeats, lambda: clock() < deadline)
     features = [bench.feature(names[it], found) for it, found in said.items()]
-    others = sorted(it for block in blocks for it in block)
     rest = None
-    if others and clock() < deadline:
-        moved = [bench.without(others, repeat) for repeat in range(repeats)]
-        rest = bench.feature(f"the other {len(others):,} columns together", moved)
-    unseen = [it for it in single if it not in said] + ([] if rest else others)
+    if others:
+        together = f"the other {len(others):,} columns together"
+        rest = bench.feature(together, [bench.without(others)])
     return Importances(
         metric=subject.spec.metric_name,
         score=bench.score,
@@ -148,6 +174,24 @@ def importances(
         held_out=subject.held_out,
         features=tuple(sorted(features, key=lambda it: (-it.value, it.name))),
         rest=rest,
-        rest_names=tuple(names[it] for it in others) if rest else (),
-        left_out=tuple(names[it] for it in sorted(unseen)),
+        rest_names=tuple(names[it] for it in others),
+        left_out=tuple(names[it] for it in sorted(single) if it not in said),
     )
+
+
+def _permuted(
+    bench: _Bench, columns: list[int], repeats: int, in_time: Callable[[], bool]
+) -> dict[int, list[Array]]:
+    """The outputs without each column, by repeat; later repeats begin with what mattered most."""
+    said: dict[int, list[Array]] = {}
+    for repeat in range(repeats):
+        first = {it: -bench.loss(found[0]) for it, found in said.items()}
+        for it in sorted(columns, key=lambda at: first.get(at, 0.0)):
+            if in_time():
+                said.setdefault(it, []).append(bench.without([it], repeat))
+    return said
+
+
+def _part(subject: Subject, rows: Indices) -> Subject:
+    frame = subject.frame.iloc[rows].reset_index(drop=True)
+    return replace(subject, frame=frame, y=subject.y[rows])

@@ -69,7 +69,7 @@ def scores(scored: Scored) -> Drawn:
         Part(scored.scores[~yes], negative, BLUE, ""),
     )
     seen = [it for it in parts if len(it.values)]
-    said = [f"{it.label} rows score {number(float(np.median(it.values)))}" for it in seen]
+    said = [f"{it.label} rows score {number(float(np.median(it.values)), 2)}" for it in seen]
     title = f"In the middle, {' and '.join(said)}"
     made = figure(title, f"{scored.rows}. Middle: the median.", 3.9)
     axes = made.subplots()
@@ -196,14 +196,14 @@ def residuals(scored: Scored) -> Drawn:
     half = float(np.median(np.abs(apart)))
     bias, name = float(apart.mean()), short(scored.target, 24)
     title = f"Half of the predictions are within {number(half)} of the truth"
-    made = figure(title, f"{scored.rows}. In the unit of {name}.", 6.6)
+    darker = "Darker: more rows. " if len(apart) > MANY_POINTS else ""
+    made = figure(title, f"{scored.rows}. {darker}In the unit of {name}.", 6.6)
     upper, lower = made.subplots(2, 1, height_ratios=[2.3, 1])
     ends = [min(scored.y.min(), scored.scores.min()), max(scored.y.max(), scored.scores.max())]
     upper.plot(ends, ends, color=GREY, lw=1, ls=":", label="prediction = truth", zorder=3)
     if len(apart) > MANY_POINTS:
-        drawn = upper.hexbin(scored.scores, scored.y.astype(float), gridsize=32, cmap="Blues",
+        upper.hexbin(scored.scores, scored.y.astype(float), gridsize=32, cmap="Blues",
                              mincnt=1, bins="log", linewidths=0)  # fmt: skip
-        made.colorbar(drawn, ax=upper, label="rows", pad=0.02)
     else:
         upper.plot(scored.scores, scored.y, "o", ms=4, color=BLUE, alpha=0.45, mew=0)
     upper.set(xlabel=f"predicted {name}", ylabel=f"true {name}")

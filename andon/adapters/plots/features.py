@@ -40,7 +40,8 @@ def importance(found: Importances) -> Drawn:
     """The most important columns, with their intervals."""
     shown: list[Feature] = list(found.features[:SHOWN])
     clear = [it for it in found.features if it.matters]
-    title = _most(clear, len(found.features))
+    looked = f"{len(found.features):,} columns{' looked at' if found.rest else ''}"
+    title = _most(clear, looked)
     sampled = "" if found.rows == found.held_out else f" of {found.held_out:,}"
     note = f"{found.rows:,}{sampled} held-out rows; bars: 95 % intervals. Hollow: may be chance."
     made = figure(title, note, 1.75 + 0.34 * max(3, len(shown)))
@@ -56,7 +57,7 @@ def importance(found: Importances) -> Drawn:
     axes.set_yticks(places, [short(it.name, 24) for it in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
     way = "lost" if METRICS[found.metric].greater_is_better else "added"
-    axes.set_xlabel(f"{found.metric} {way} when the column is shuffled")
+    axes.set_xlabel(f"{found.metric} {way} when shuffled")
     axes.locator_params(axis="x", nbins=5)
     axes.grid(visible=False, axis="y")
     listed = "; ".join(f"{it.name} {_with_interval(it)}" for it in shown)
@@ -66,14 +67,14 @@ def importance(found: Importances) -> Drawn:
     return Drawn("importance", title, alt, made)
 
 
-def _most(clear: list[Feature], columns: int) -> str:
+def _most(clear: list[Feature], columns: str) -> str:
     if not clear:
         return "No single column matters beyond chance on these rows"
     names = [short(it.name, 24) for it in clear[:2]]
     which = f"{names[0]} matters most"
     if len(names) == 2 and clear[1].value > 0.5 * clear[0].value:
         which = f"{names[0]} and {names[1]} matter most"
-    return f"{which}; {len(clear):,} of {columns:,} columns matter beyond chance"
+    return f"{which}; {len(clear):,} of {columns} matter beyond chance"
 
 
 def _with_interval(it: Feature) -> str:
@@ -110,16 +111,24 @@ def dependence(found: tuple[Dependence, ...]) -> Drawn:
     several = len(shown[0].outputs) > 1
     title = _moves(shown[0])
     what = "Lines: classes." if several else "Line: mean; band: 8 of 10 rows; thin: single rows."
-    made = figure(title, f"{shown[0].rows:,} held-out rows. {what}", 1.7 + 2.05 * down)
-    grid: Any = made.subplots(down, across, sharey=True, squeeze=False)
+    height = 1.7 + 2.05 * down + 0.5 * several
+    made = figure(title, f"{shown[0].rows:,} held-out rows. {what}", height)
+    heights = [*([0.25] if several else []), *[1.0] * down]
+    everything: Any = made.subplots(
+        len(heights), across, sharey=True, squeeze=False, height_ratios=heights
+    )
+    grid = everything[len(heights) - down :]
     for axes, it in zip(grid.flat, shown, strict=False):
         _panel(axes, it)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     if several:
-        made.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    label = "mean probability of a class" if several else f"mean score: {shown[0].outputs[0]}"
-    made.supylabel(short(label, 44), fontsize=11)
+        for axes in everything[0]:
+            axes.axis("off")
+        handles = grid.flat[0].get_legend_handles_labels()
+        everything[0, 0].legend(*handles, loc="upper left", ncols=2, borderaxespad=0)
+    what = "probability of a class" if several else f"{_score(shown[0])}: {shown[0].outputs[0]}"
+    made.supylabel(short(f"mean {what}", 44), fontsize=11)
     return Drawn("dependence", title, " ".join(_said(it) for it in shown), made)
 
 
@@ -147,10 +156,20 @@ def _panel(axes: Any, it: Dependence) -> None:
         axes.set_xlim(-0.6, len(names) - 0.4)
     else:
         axes.plot(x, np.full(len(x), 0.02), "|", color=GREY, ms=7, transform=_bottom(axes))
-        if it.kind != "date":
+        if len(it.grid) <= 3:
+            axes.set_xticks(x, [_value(it, value) for value in it.grid])
+        elif it.kind != "date":
             axes.locator_params(axis="x", nbins=4)
         else:
-            axes.tick_params(axis="x", rotation=30)
+            _few_dates(axes)
+
+
+def _few_dates(axes: Any) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    places = AutoDateLocator(minticks=2, maxticks=4)
+    axes.xaxis.set_major_locator(places)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(places))
 
 
 def _bottom(axes: Any) -> Any:
@@ -182,10 +201,10 @@ def _value(it: Dependence, value: float | str | None) -> str:
 def _moves(it: Dependence) -> str:
     """What the first column does, in words."""
     at = int(np.argmax([max(mean) - min(mean) for mean in it.mean]))
-    mean, name, what = np.array(it.mean[at]), short(it.name, 22), "score"
+    mean, name, what = np.array(it.mean[at]), short(it.name, 22), _score(it)
     if len(it.outputs) > 1:
         what = f"probability of {short(it.outputs[at], 14)}"
-    low, high = number(float(mean.min())), number(float(mean.max()))
+    low, high = _level(it, float(mean.min())), _level(it, float(mean.max()))
     span = float(mean.max() - mean.min())
     if span == 0:
         return f"The {what} does not move with {name} alone"
@@ -198,6 +217,15 @@ def _moves(it: Dependence) -> str:
     if (steps <= 0.05 * span).all():
         return f"The {what} falls with {name}, from {high} to {low}"
     return f"The {what} moves between {low} and {high} with {name}"
+
+
+def _level(it: Dependence, value: float) -> str:
+    return number(value, 2) if it.task == "regression" else f"{value:.2f}"
+
+
+def _score(it: Dependence) -> str:
+    """What is on the vertical axis."""
+    return "prediction" if it.task == "regression" else "score"
 
 
 def _said(it: Dependence) -> str:

@@ -25,11 +25,14 @@ INK, GREY, PALE = "#1f2328", "#6b7280", "#d5d9e0"
 CYCLE = (BLUE, ORANGE, GREEN, "#CC79A7")
 MARKS = ("o", "s", "^", "D")
 WIDTH, DPI = 5.2, 150  # inches; 780 pixels are twice a phone's width
-WRAP = 46  # characters of a title's line
+WRAP, NOTE_WRAP = 45, 74  # characters of a line
+MORE_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Arabic",
+    "WenQuanYi Zen Hei", "IPAexGothic", "Hiragino Sans", "PingFang SC", "Microsoft YaHei",
+)  # fmt: skip
 MISSING = "\N{WHITE SQUARE}"
 
 _RC: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
     "font.size": 11,
     "axes.titlesize": 11,
     "axes.labelsize": 11,
@@ -50,7 +53,6 @@ _RC: dict[str, Any] = {
     "grid.color": PALE,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
-    "axes.prop_cycle": "",
     "lines.linewidth": 2.0,
     "figure.facecolor": "white",
     "axes.unicode_minus": True,
@@ -105,7 +107,7 @@ def drawing() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update({key: it for key, it in _RC.items() if it != ""})
+        mpl.rcParams.update({**_RC, "font.family": [*_fonts()]})
         yield
 
 
@@ -125,21 +127,41 @@ def figure(title: str, note: str, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as New
 
-    made = New(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    made = New(figsize=(WIDTH, height), dpi=DPI)
+    made.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     FigureCanvasAgg(made)
     lines = textwrap.wrap(safe(title), WRAP) or [""]
     made.suptitle("\n".join(lines[:3]), x=0.02, ha="left", fontsize=13, fontweight="bold")
-    made.supxlabel(safe(note), x=0.02, ha="left", fontsize=9, color=GREY)
+    made.supxlabel(textwrap.fill(safe(note), NOTE_WRAP), x=0.02, ha="left", fontsize=9, color=GREY)
     return made
 
 
 def save(drawn: Drawn, folder: Path) -> Picture:
     """Write it as PNG, without a date: equal content gives equal bytes."""
     file = f"{drawn.name}.png"
+    _plain_ticks(drawn.figure)
     with drawing():
         drawn.figure.savefig(folder / file, metadata={"Software": None})
     _fewer_colours(folder / file)
     return Picture(name=drawn.name, file=file, title=drawn.title, alt=drawn.alt)
+
+
+def _plain_ticks(figure: Figure) -> None:
+    """Numbers on axes that can be read: no factor of 1e6 in a corner."""
+    from matplotlib.ticker import FuncFormatter, ScalarFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if type(axis.get_major_formatter()) is ScalarFormatter:
+                axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+
+
+def tick(value: float) -> str:
+    """A number of an axis."""
+    for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e5, "k")):
+        if abs(value) >= unit:
+            return f"{value / (1e3 if letter == 'k' else unit):.4g} {letter}"
+    return f"{value:,.6g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _fewer_colours(path: Path) -> None:
@@ -167,23 +189,34 @@ def safe(text: str) -> str:
 
 @functools.cache
 def _glyphs() -> frozenset[int]:
-    from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
-    path = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans"))
-    return frozenset(FT2Font(path).get_charmap())
+    return frozenset(it for path in _fonts().values() for it in FT2Font(path).get_charmap())
 
 
-def number(value: float) -> str:
-    """Three digits that matter, without an exponent where it can be helped."""
+@functools.cache
+def _fonts() -> dict[str, str]:
+    """The font that Matplotlib brings, and what is installed here for what it lacks: paths."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    installed = {it.name: it.fname for it in fontManager.ttflist}
+    more = {name: installed[name] for name in MORE_FONTS if name in installed}
+    return {"DejaVu Sans": findfont(FontProperties(family="DejaVu Sans")), **more}
+
+
+def number(value: float, matter: int = 3) -> str:
+    """Three digits that matter, or another number of them; few have an exponent."""
     if not np.isfinite(value):
         return "unknown"
     if value == 0:
         return "0"
     size = abs(value)
-    if size >= 1e7 or size < 1e-4:
+    for unit, word in ((1e12, ""), (1e9, " billion"), (1e6, " million")):
+        if size >= unit:
+            return f"{value / unit:.3g}{word}" if word else f"{value:.3g}"
+    if size < 1e-4:
         return f"{value:.2e}"
-    digits = max(0, 2 - int(np.floor(np.log10(size))))
+    digits = max(0, matter - 1 - int(np.floor(np.log10(size))))
     return f"{value:,.{digits}f}"
 
 
