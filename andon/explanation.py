@@ -36,6 +36,7 @@ class Importances(Frozen):
     """
 
     metric: str
+    greater_is_better: bool
     score: float
     rows: int
     held_out: int

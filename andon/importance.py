@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from andon.metrics import METRICS
+from andon.metrics import MetricInfo, known
 from andon.training import Array
 from andon.verdict import Outcome, Verdict
 
@@ -65,7 +65,7 @@ def donors(group: Indices, repeats: int, seed: int) -> Indices:
 
 
 def importance(
-    metric: str, y: Array, said: Array, without: Sequence[Array], group: Indices
+    metric: str | MetricInfo, y: Array, said: Array, without: Sequence[Array], group: Indices
 ) -> Importance:
     """The loss of the metric, averaged over repeats, and its interval.
 
@@ -75,13 +75,12 @@ def importance(
     """
     from scipy.special import stdtrit
 
-    info = METRICS[metric]
-    sign = 1.0 if info.greater_is_better else -1.0
+    info = known(metric)
 
     def loss(rows: NDArray[np.bool_]) -> float:
         kept = info.of(y[rows], said[rows])
         moved_ones = float(np.mean([info.of(y[rows], it[rows]) for it in without]))
-        return sign * (kept - moved_ones) + 0.0  # no negative zero
+        return info.sign * (kept - moved_ones) + 0.0  # no negative zero
 
     value, groups = loss(np.ones(len(y), dtype=bool)), int(group.max()) + 1 if len(y) else 0
     if groups < 3 or not np.isfinite(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andon.errors import DataError, LineError
-from andon.metrics import METRICS, Task
+from andon.metrics import MetricInfo, Task, known
 from andon.verdict import Outcome, Verdict
 
 Array = NDArray[Any]
@@ -22,18 +22,29 @@ class Outputs:
     """What a model says of n rows; `scores` is the positive class' probability or the value.
 
     `labels` (n,) is None for regression. `scores` (n,) is the highest probability for multiclass.
+    `probabilities` (n, classes), in the classes' sorted order, is None for regression.
     """
 
     scores: NDArray[np.float64]
     labels: Array | None
+    probabilities: NDArray[np.float64] | None = None
 
-    def of_kind(self, uses: str) -> Array:
-        """The output that a metric uses: `probability`, `value` or `label`."""
-        if uses != "label":
+    def of_kind(self, uses: str, positive: Any = None) -> Array:
+        """The output that a metric uses (see `MetricInfo`); `positive`: binary, that label."""
+        if uses == "label":
+            return encoded(self.labels, positive)
+        if uses != "probabilities":
             return self.scores
-        if self.labels is None:
-            raise LineError("a regression has no labels")
-        return self.labels
+        if self.probabilities is None:
+            raise LineError("a regression has no probabilities")
+        return self.probabilities
+
+
+def encoded(labels: Array | None, positive: Any) -> Array:
+    """Labels as metrics take them: 1 for the positive one and 0, if there is one."""
+    if labels is None:
+        raise LineError("a regression has no labels")
+    return labels if positive is None else np.asarray(labels == positive, dtype=float)
 
 
 def classes_of(y: Array, task: Task, positive: str | int | bool | None) -> tuple[list[Any], int]:
@@ -56,12 +67,21 @@ def classes_of(y: Array, task: Task, positive: str | int | bool | None) -> tuple
     return classes, classes.index(positive)
 
 
-def truth(y: Array, metric: str, positive: Any) -> Array:
-    """The target as a metric wants it: 1 and 0 where it uses a probability."""
-    if METRICS[metric].uses == "probability":
-        return np.asarray(y == positive, dtype=float)
-    is_label = METRICS[metric].uses == "label"
-    return y if is_label else np.asarray(y, dtype=float)
+def truth(y: Array, metric: str | MetricInfo, positive: Any, classes: Sequence[Any] = ()) -> Array:
+    """The target as a metric wants it (see `MetricInfo`); `positive` is None unless binary.
+
+    `classes` in sorted order are needed for `probabilities`; raises DataError for other labels.
+    """
+    uses = known(metric).uses
+    if uses == "value":
+        return np.asarray(y, dtype=float)
+    if uses != "probabilities":
+        return encoded(y, positive)
+    place = {label: at for at, label in enumerate(classes)}
+    unknown = sorted({str(it) for it in y.tolist() if it not in place})
+    if unknown:
+        raise DataError(f"target: classes that were never learned: {', '.join(unknown[:5])}")
+    return np.asarray([place[it] for it in y.tolist()], dtype=np.int64)
 
 
 def fit(pipeline: Any, frame: Any, y: Array) -> Any:
@@ -84,8 +104,8 @@ def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
         probabilities = np.asarray(model.predict_proba(frame), dtype=float)
         labels = np.asarray(model.predict(frame))  # not always the likeliest: thresholds are tuned
     if task == "binary":
-        return Outputs(probabilities[:, positive], labels)
-    return Outputs(probabilities.max(axis=1), labels)
+        return Outputs(probabilities[:, positive], labels, probabilities)
+    return Outputs(probabilities.max(axis=1), labels, probabilities)
 
 
 @contextmanager
@@ -97,19 +117,21 @@ def _blaming_the_pipeline(to: str) -> Iterator[None]:
         raise LineError(f"the pipeline could not {to}: {type(error).__name__}: {error}") from error
 
 
-def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Verdict]:
+def checks(
+    metric: str | MetricInfo, y_train: Array, y_test: Array, said: Outputs, positive: Any = None
+) -> list[Verdict]:
     """Is what the model says finite, and better than a baseline that never looks at the row?
 
     `y_train` and `y_test` are in the metric's form (see `truth`).
     """
-    info, n = METRICS[metric], len(y_test)
+    info, n = known(metric), len(y_test)
     if n == 0:
         raise DataError("no held-out rows: the data is too small for split.share")
     finite = bool(np.isfinite(said.scores).all())
-    found = info.of(y_test, said.of_kind(info.uses))
-    dummy = info.of(y_test, _baseline(metric, y_train, n))
+    found = info.of(y_test, said.of_kind(info.uses, positive)) if finite else float("nan")
+    dummy = baseline(info, y_train, y_test)
     better = found > dummy if info.greater_is_better else found < dummy
-    known = np.isfinite(found) and np.isfinite(dummy)
+    comparable = np.isfinite(found) and np.isfinite(dummy)
     learned = Outcome.PASS if better else Outcome.FAIL
     return [
         Verdict(
@@ -120,18 +142,29 @@ def checks(metric: str, y_train: Array, y_test: Array, said: Outputs) -> list[Ve
         ),
         Verdict(
             check="better than a constant",
-            outcome=learned if known else Outcome.INCONCLUSIVE,
-            value=found if known else None,
-            limit=dummy if known else None,
+            outcome=learned if comparable else Outcome.INCONCLUSIVE,
+            value=found if comparable else None,
+            limit=dummy if comparable else None,
             n=n,
-            detail=f"{metric} {found:.4f}, a constant gets {dummy:.4f}",
+            detail=f"{info.name} {found:.4f}, a constant gets {dummy:.4f}",
         ),
     ]
 
 
-def _baseline(metric: str, y_train: Array, n: int) -> Array:
-    """The best constant for a metric."""
-    if METRICS[metric].uses == "label":
-        values, counts = np.unique(y_train, return_counts=True)
-        return np.full(n, values[counts.argmax()], dtype=y_train.dtype)
-    return np.full(n, float(np.median(y_train) if metric == "mae" else np.mean(y_train)))
+def baseline(info: MetricInfo, y_train: Array, y_test: Array) -> float:
+    """What a model gets that always says the same, learned from `y_train`.
+
+    The commonest label, the classes' shares, or the better one of mean and median.
+    """
+    n = len(y_test)
+    if info.uses == "value":
+        values = [info.of(y_test, np.full(n, float(of(y_train)))) for of in (np.mean, np.median)]
+        best: float = (max if info.greater_is_better else min)(values)
+        return best
+    if info.uses == "probability":
+        return info.of(y_test, np.full(n, float(np.mean(y_train))))
+    if info.uses == "probabilities":
+        shares = np.bincount(y_train) / len(y_train)
+        return info.of(y_test, np.tile(shares, (n, 1)))
+    labels, counts = np.unique(y_train, return_counts=True)
+    return info.of(y_test, np.full(n, labels[counts.argmax()], dtype=y_train.dtype))

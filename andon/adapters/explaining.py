@@ -14,7 +14,7 @@ import polars as pl
 from andon import training
 from andon.explanation import Feature, Importances
 from andon.importance import Indices, deal, donors, importance, narrow
-from andon.metrics import METRICS
+from andon.metrics import MetricInfo
 from andon.spec import ModelSpec
 from andon.training import Array
 from serving.bundle import Column
@@ -40,6 +40,7 @@ class Subject:
     y: Array
     columns: list[Column]
     spec: ModelSpec
+    metric: MetricInfo
     classes: list[Any]
     positive: int
     held_out: int
@@ -50,13 +51,17 @@ class Subject:
 
     def said(self, frame: pd.DataFrame) -> Array:
         """The output that the deciding metric uses: (n,)."""
-        return self.outputs(frame).of_kind(METRICS[self.spec.metric_name].uses)
+        return self.outputs(frame).of_kind(self.metric.uses, self.named)
 
     @property
     def truth(self) -> Array:
         """The target in the deciding metric's form: (n,)."""
-        named = self.classes[self.positive] if self.positive >= 0 else None
-        return training.truth(self.y, self.spec.metric_name, named)
+        return training.truth(self.y, self.metric, self.named, self.classes)
+
+    @property
+    def named(self) -> Any:
+        """Binary: the positive label."""
+        return self.classes[self.positive] if self.positive >= 0 else None
 
 
 def sample(path: Path, rows: int, seed: int, columns: int) -> tuple[pl.DataFrame, int]:
@@ -108,7 +113,7 @@ class _Bench:
         self.group = deal(len(self._frame), subject.spec.seed)
         self._donors = donors(self.group, repeats, subject.spec.seed)
         self.y, self.said = subject.truth, subject.said(subject.frame)
-        self.info = METRICS[subject.spec.metric_name]
+        self.info = subject.metric
         self.score = self.info.of(self.y, self.said)
 
     def without(self, block: Sequence[int], repeat: int = 0) -> Array:
@@ -126,13 +131,11 @@ class _Bench:
 
     def loss(self, said: Array) -> float:
         """Positive: worse than with all columns in place; an undefined metric tells nothing."""
-        found = self.score - self.info.of(self.y, said)
-        found = found if self.info.greater_is_better else -found
+        found = self.info.sign * (self.score - self.info.of(self.y, said))
         return found if np.isfinite(found) else 0.0
 
     def feature(self, name: str, without: list[Array]) -> Feature:
-        metric = self._subject.spec.metric_name
-        found = importance(metric, self.y, self.said, without, self.group)
+        found = importance(self.info, self.y, self.said, without, self.group)
         return Feature.of(name, found, len(without))
 
 
@@ -169,6 +172,7 @@ def importances(
         rest = bench.feature(together, [bench.without(others)])
     return Importances(
         metric=subject.spec.metric_name,
+        greater_is_better=subject.metric.greater_is_better,
         score=bench.score,
         rows=len(subject.frame),
         held_out=subject.held_out,

@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import LinearSVC
 
 from andon.errors import DataError, LineError
+from andon.scorers import named
 from andon.training import Outputs, checks, classes_of, fit, outputs, truth
 from andon.verdict import Outcome
 
@@ -60,7 +61,12 @@ def test_a_target_of_many_classes_is_not_listed_in_full():
 
 def test_the_target_as_its_metric_wants_it():
     assert truth(np.array(["a", "b"]), "roc_auc", "b").tolist() == [0.0, 1.0]
-    assert truth(np.array(["a", "b"]), "accuracy", "b").tolist() == ["a", "b"]
+    assert truth(np.array(["a", "b"]), "accuracy", "b").tolist() == [0.0, 1.0]
+    assert truth(np.array(["a", "b", "c"]), "accuracy", None).tolist() == ["a", "b", "c"]
+    ovr = named("roc_auc_ovr", "multiclass")
+    assert truth(np.array(["c", "a"]), ovr, None, ["a", "b", "c"]).tolist() == [2, 0]
+    with pytest.raises(DataError, match="never learned: d"):
+        truth(np.array(["c", "d"]), ovr, None, ["a", "b", "c"])
     assert truth(np.array([1, 2]), "rmse", None).dtype == float
 
 
@@ -119,7 +125,7 @@ def test_what_is_no_estimator_is_said_to_be_none(made):
 
 
 def judged(metric: str, y: np.ndarray, said: Outputs) -> dict[str, Outcome]:
-    return {it.check: it.outcome for it in checks(metric, y, y, said)}
+    return {it.check: it.outcome for it in checks(metric, y, y, said, "yes")}
 
 
 BINARY = truth(Y, "roc_auc", "yes")
@@ -127,7 +133,7 @@ BINARY = truth(Y, "roc_auc", "yes")
 
 @pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "brier", "accuracy"])
 def test_a_classifier_that_learned_passes_and_a_constant_fails(metric):
-    y = Y if metric == "accuracy" else BINARY
+    y = BINARY
     learned = outputs(fit(LogisticRegression(), X, Y), X, "binary", 1)
     assert set(judged(metric, y, learned).values()) == {Outcome.PASS}
     constant = outputs(fit(DummyClassifier(), X, Y), X, "binary", 1)

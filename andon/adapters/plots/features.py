@@ -21,7 +21,6 @@ from andon.adapters.plots.style import (
     styled,
 )
 from andon.explanation import Attribution, Dependence, Explanation, Feature, Importances
-from andon.metrics import METRICS
 
 SHOWN = 15
 PANELS = 12
@@ -56,7 +55,7 @@ def importance(found: Importances) -> Drawn:
     axes.axvline(0, color=GREY, lw=1)
     axes.set_yticks(places, [short(it.name, 24) for it in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
-    way = "lost" if METRICS[found.metric].greater_is_better else "added"
+    way = "lost" if found.greater_is_better else "added"
     axes.set_xlabel(f"{found.metric} {way} when shuffled")
     axes.locator_params(axis="x", nbins=5)
     axes.grid(visible=False, axis="y")
