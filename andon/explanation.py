@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from andon.importance import Importance
 from andon.metrics import Task
 from andon.spec import Frozen
 
 
-class Feature(Frozen):
+class Fact(Frozen):
+    """Frozen; a number that is none is written as text, for JSON has no word for it."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
+class Feature(Fact):
     """One column's importance, in the metric's unit; `repeats` is how often it was permuted."""
 
     name: str
@@ -28,7 +36,7 @@ class Feature(Frozen):
         return self.low is not None and self.low > 0
 
 
-class Importances(Frozen):
+class Importances(Fact):
     """All columns by importance, the greatest first.
 
     `score` is the metric with all columns in place. `rest` are columns that were moved together
@@ -49,7 +57,7 @@ class Importances(Frozen):
         return {it.name: it.value for it in self.features}
 
 
-class Dependence(Frozen):
+class Dependence(Fact):
     """The mean score if a column had a value in all rows, by value and output.
 
     `grid` (g,) has numbers, days since 1970 (dates) or texts (None: null). `outputs` (o,) names
@@ -71,7 +79,7 @@ class Dependence(Frozen):
     rows: int = 0
 
 
-class Attribution(Frozen):
+class Attribution(Fact):
     """Mean absolute SHAP values by column, in `unit`; empty with a `why` if there are none."""
 
     values: tuple[tuple[str, float], ...] = ()
@@ -80,7 +88,7 @@ class Attribution(Frozen):
     why: str = ""
 
 
-class Picture(Frozen):
+class Picture(Fact):
     """An image file beside `explanation.json`, and what it shows in words and figures."""
 
     name: str
@@ -89,7 +97,7 @@ class Picture(Frozen):
     alt: str
 
 
-class Explanation(Frozen):
+class Explanation(Fact):
     """All of it; `champion` names what it was compared with."""
 
     build: str

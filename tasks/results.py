@@ -46,6 +46,23 @@ class Trained(Frozen):
     verdicts: tuple[Verdict, ...]
 
 
+class Explained(Frozen):
+    """Why it answers as it does: `explanation.json` and pictures in a folder.
+
+    The verdicts tell, and stop nothing.
+    """
+
+    key: str
+    folder: str
+    verdicts: tuple[Verdict, ...]
+
+
+class Card(Frozen):
+    """A model card: `card.md` and `card.html` in a folder."""
+
+    folder: str
+
+
 class Evaluated(Frozen):
     """May it replace the champion?"""
 

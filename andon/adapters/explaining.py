@@ -176,11 +176,16 @@ def importances(
         score=bench.score,
         rows=len(subject.frame),
         held_out=subject.held_out,
-        features=tuple(sorted(features, key=lambda it: (-it.value, it.name))),
+        features=tuple(sorted(features, key=_order)),
         rest=rest,
         rest_names=tuple(names[it] for it in others),
         left_out=tuple(names[it] for it in sorted(single) if it not in said),
     )
+
+
+def _order(it: Feature) -> tuple[float, str]:
+    """The greatest first; what is undefined comes last."""
+    return (-it.value if np.isfinite(it.value) else float("inf"), it.name)
 
 
 def _permuted(
