@@ -47,10 +47,11 @@ class Trained(Frozen):
 
 
 class Evaluated(Frozen):
-    """May it replace the champion?"""
+    """May it replace the champion? `folder` has `evaluation.json` (see `andon.evidence`)."""
 
     champion: str | None
     verdicts: tuple[Verdict, ...]
+    folder: str
 
 
 class Bundled(Frozen):

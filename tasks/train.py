@@ -16,6 +16,7 @@ from andon.adapters import projects
 from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
 from andon.errors import DataError, LineError
 from andon.spec import ModelSpec
+from andon.thresholds import with_threshold
 from andon.verdict import Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import SplitRows, Trained
@@ -93,6 +94,7 @@ def _train(line: Line, split: SplitRows, folder: Path) -> None:
     facts = {
         "metrics": metrics,
         "rows": [learn.height, test.height],
+        "split": split.folder,
         "classes": classes,
         "positive": positive,
         "verdicts": [it.model_dump(mode="json") for it in verdicts],
@@ -108,6 +110,9 @@ def _fitted(line: Line, frame: Any, y: Any) -> Any:
             f"models/{spec.name}/pipeline.py: task {spec.task!r} needs probabilities, but "
             f"{type(model).__name__} has no predict_proba; put it into a CalibratedClassifierCV"
         )
+    if spec.threshold is not None:
+        classes, positive = training.classes_of(y, spec.task, spec.positive)
+        model = with_threshold(model, frame, y, spec.threshold, classes[positive], spec.seed)
     return model
 
 
