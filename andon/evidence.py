@@ -125,8 +125,10 @@ class Bin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Binary: whether 0.7 means 7 in 10. Bins of equally many rows.
 
-    `error` is the expected calibration error with its bias by chance taken off. The Brier score
-    is `reliability - resolution + uncertainty` up to what happens within bins.
+    `error` is the typical gap of score and share: the root of its mean square over rows, with the
+    bias by chance taken off (Kumar, Liang & Ma 2019); 0 is as good as can be told from so many
+    rows. The Brier score is `reliability - resolution + uncertainty`, but for what happens within
+    bins.
     """
 
     bins: list[Bin]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andon.errors import DataError, LineError
-from andon.metrics import MetricInfo, Task, known
+from andon.metrics import METRICS, MetricInfo, Task, known
 from andon.verdict import Outcome, Verdict
 
 Array = NDArray[Any]
@@ -38,6 +38,13 @@ class Outputs:
         if self.probabilities is None:
             raise LineError("a regression has no probabilities")
         return self.probabilities
+
+    def part(self, chosen: Array) -> Outputs:
+        """Some of the rows."""
+        labels, both = (
+            None if it is None else it[chosen] for it in (self.labels, self.probabilities)
+        )
+        return Outputs(self.scores[chosen], labels, both)
 
 
 def encoded(labels: Array | None, positive: Any) -> Array:
@@ -82,6 +89,29 @@ def truth(y: Array, metric: str | MetricInfo, positive: Any, classes: Sequence[A
     if unknown:
         raise DataError(f"target: classes that were never learned: {', '.join(unknown[:5])}")
     return np.asarray([place[it] for it in y.tolist()], dtype=np.int64)
+
+
+def measured(
+    info: MetricInfo,
+    task: Task,
+    y: Array,
+    said: Outputs,
+    classes: Sequence[Any],
+    positive: int,
+) -> dict[str, float]:
+    """The metric that decides, and all of ours for this task, by name.
+
+    Raises LineError if a project's own function gives NaN for these rows: all there are.
+    """
+    label = classes[positive] if positive >= 0 else None
+    ours = [it for it in METRICS.values() if task in it.tasks and it.name != info.name]
+    found = {
+        it.name: it.of(truth(y, it, label, classes), said.of_kind(it.uses, label))
+        for it in (info, *ours)
+    }
+    if ":" in info.name and np.isnan(found[info.name]):
+        raise LineError(f"{info.name} returned NaN for all {len(y)} held-out rows")
+    return found
 
 
 def fit(pipeline: Any, frame: Any, y: Array) -> Any:

@@ -64,10 +64,11 @@ class Card(Frozen):
 
 
 class Evaluated(Frozen):
-    """May it replace the champion?"""
+    """May it replace the champion? `folder` has `evaluation.json` (see `andon.evidence`)."""
 
     champion: str | None
     verdicts: tuple[Verdict, ...]
+    folder: str
 
 
 class Bundled(Frozen):

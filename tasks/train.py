@@ -15,8 +15,8 @@ from andon import training
 from andon.adapters import projects
 from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
 from andon.errors import DataError, LineError
-from andon.metrics import METRICS
 from andon.spec import ModelSpec
+from andon.thresholds import with_threshold
 from andon.verdict import Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import SplitRows, Trained
@@ -32,9 +32,10 @@ def _build_key(job: Job, split: SplitRows) -> str:
     settings = load_settings()
     spec = load_spec(settings.project, job.model)
     code = file_hash(settings.project / "models" / job.model / "pipeline.py")
-    learned = (spec.target, spec.task, spec.positive, spec.seed, spec.metric_name, spec.training)
+    learned = (spec.target, spec.task, spec.positive, spec.seed, spec.training, spec.threshold)
     environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
-    return key_of(job.model, split.key, code, learned, environment)
+    measured = projects.measured_by(spec, settings.project)
+    return key_of(job.model, split.key, code, learned, measured, environment)
 
 
 @station(reads=_build_key)
@@ -81,11 +82,10 @@ def _train(line: Line, split: SplitRows, folder: Path) -> None:
     model = _fitted(line, tables.training_frame(learn, columns), y)
     said = training.outputs(model, tables.training_frame(test, columns), spec.task, positive)
     y_test, named = target(test, spec), classes[positive] if positive >= 0 else None
-    metric = spec.metric_name
-    verdicts = training.checks(
-        metric, training.truth(y, metric, named), training.truth(y_test, metric, named), said
-    )
-    metrics = _metrics(spec, y_test, named, said)
+    info = projects.metric_of(spec, settings.project)
+    learned, truth = (training.truth(it, info, named, classes) for it in (y, y_test))
+    verdicts = training.checks(info, learned, truth, said, named)
+    metrics = training.measured(info, spec.task, y_test, said, classes, positive)
     _keep_model(model, folder / "model.skops", f"models/{spec.name}/pipeline.py")
     for name in (HELD_OUT, SIGNATURE):
         os.link(rows / name, folder / name)
@@ -94,6 +94,7 @@ def _train(line: Line, split: SplitRows, folder: Path) -> None:
     facts = {
         "metrics": metrics,
         "rows": [learn.height, test.height],
+        "split": split.folder,
         "classes": classes,
         "positive": positive,
         "verdicts": [it.model_dump(mode="json") for it in verdicts],
@@ -109,6 +110,9 @@ def _fitted(line: Line, frame: Any, y: Any) -> Any:
             f"models/{spec.name}/pipeline.py: task {spec.task!r} needs probabilities, but "
             f"{type(model).__name__} has no predict_proba; put it into a CalibratedClassifierCV"
         )
+    if spec.threshold is not None:
+        classes, positive = training.classes_of(y, spec.task, spec.positive)
+        model = with_threshold(model, frame, y, spec.threshold, classes[positive], spec.seed)
     return model
 
 
@@ -141,11 +145,3 @@ def _labels(column: pl.Series) -> Any:
     import numpy as np
 
     return np.asarray(column.to_list())
-
-
-def _metrics(spec: ModelSpec, y: Any, positive: Any, said: training.Outputs) -> dict[str, float]:
-    return {
-        name: info.of(training.truth(y, name, positive), said.of_kind(info.uses))
-        for name, info in METRICS.items()
-        if spec.task in info.tasks
-    }

@@ -15,6 +15,7 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from andon import scorers
+from andon.adapters.files import file_hash
 from andon.errors import LineError
 from andon.metrics import MetricInfo
 from andon.spec import ModelSpec
@@ -66,6 +67,16 @@ def metric_of(spec: ModelSpec, project: Path) -> MetricInfo:
 def metrics_file(project: Path, model: str) -> Path:
     """Where a project's own metrics stand."""
     return project / "models" / model / scorers.FILE
+
+
+def measured_by(spec: ModelSpec, project: Path) -> str:
+    """The metric's name, and the code of a project's own: what a build's measures depend on."""
+    path = metrics_file(project, spec.name)
+    if not scorers.is_function(spec.metric_name) or not path.is_file():
+        return spec.metric_name
+    return (
+        f"{spec.metric_name} {spec.metric.greater_is_better} {spec.metric.uses} {file_hash(path)}"
+    )
 
 
 def _measured(
