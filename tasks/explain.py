@@ -11,8 +11,9 @@ from prefect.artifacts import create_image_artifact
 
 from andon import page
 from andon.adapters import report
-from andon.adapters.files import file_hash, key_of, stored
+from andon.adapters.files import key_of, stored
 from andon.adapters.ledger import Candidate
+from andon.adapters.projects import measured_by
 from andon.errors import LineError
 from andon.explanation import Explanation, Importances
 from andon.importance import told
@@ -41,9 +42,8 @@ def _read(job: Job, split: SplitRows, trained: Trained) -> str:
     return key_of(_LAYOUT, job.model, split.key, trained.key, asked, champion and champion.build)
 
 
-def _metric(line: Line) -> tuple[object, ...]:
-    own = line.settings.project / "models" / line.spec.name / "metrics.py"
-    return (line.spec.metric, file_hash(own) if own.is_file() else None)
+def _metric(line: Line) -> str:
+    return measured_by(line.spec, line.settings.project)
 
 
 @station(reads=_read)

@@ -51,6 +51,8 @@ def _parts(model: Any) -> tuple[Any, Any]:
     """What prepares the columns (None: nothing does), and the estimator."""
     from sklearn.pipeline import Pipeline
 
+    while type(model).__name__ in ("FixedThresholdClassifier", "TunedThresholdClassifierCV"):
+        model = model.estimator_  # a threshold moves labels, not scores
     if not isinstance(model, Pipeline):
         return None, model
     front = model[:-1] if len(model) > 1 else None
