@@ -65,6 +65,7 @@ def not_worse(
     *,
     margin: float,
     seed: int,
+    hint: bool = True,
 ) -> Verdict:
     """Non-inferiority of a challenger, paired on the same rows.
 
@@ -72,7 +73,7 @@ def not_worse(
     metric uses (see `MetricInfo`). The gain is oriented so that positive is better; its 95 %
     interval decides: pass if it lies above -margin, fail if below, inconclusive if it holds
     -margin. Evidence has the p values, whether it is better beyond doubt, and, if inconclusive, how
-    many more rows would settle it.
+    many more rows would settle it, which `hint` also tells.
     """
     info, n = known(metric), len(y)
     check = "not worse than champion"
@@ -94,7 +95,7 @@ def not_worse(
     settled = ""
     if outcome is Outcome.INCONCLUSIVE:
         evidence["more_rows"] = more_rows(n, found.value, (low, high), margin)
-        settled = _settled(evidence["more_rows"])
+        settled = _settled(evidence["more_rows"]) if hint else ""
     better = "; better beyond doubt" if low > 0 else ""
     return Verdict(
         check=check,

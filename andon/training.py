@@ -40,6 +40,13 @@ class Outputs:
             raise LineError("a regression has no probabilities")
         return self.probabilities
 
+    def part(self, chosen: Array) -> Outputs:
+        """Some of the rows."""
+        labels, both = (
+            None if it is None else it[chosen] for it in (self.labels, self.probabilities)
+        )
+        return Outputs(self.scores[chosen], labels, both)
+
 
 def encoded(labels: Array | None, positive: Any) -> Array:
     """Labels as metrics take them: 1 for the positive one and 0, if there is one."""

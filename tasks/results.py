@@ -53,11 +53,29 @@ class Tested(Frozen):
     verdicts: tuple[Verdict, ...]
 
 
+class Explained(Frozen):
+    """Why it answers as it does: `explanation.json` and pictures in a folder.
+
+    The verdicts tell, and stop nothing.
+    """
+
+    key: str
+    folder: str
+    verdicts: tuple[Verdict, ...]
+
+
+class Card(Frozen):
+    """A model card: `card.md` and `card.html` in a folder."""
+
+    folder: str
+
+
 class Evaluated(Frozen):
-    """May it replace the champion?"""
+    """May it replace the champion? `folder` has `evaluation.json` (see `andon.evidence`)."""
 
     champion: str | None
     verdicts: tuple[Verdict, ...]
+    folder: str
 
 
 class Bundled(Frozen):

@@ -103,6 +103,7 @@ def _train(job: Job, line: Line, split: SplitRows, folder: Path, live: LiveRun) 
     }
     code = provenance.code_of(settings.project, spec)
     facts["code"] = code.facts
+    facts["split"] = split.folder
     facts["environment"] = provenance.environment(settings.project)
     (folder / FACTS).write_text(json.dumps(facts, indent=1))
     if patch := provenance.patch(settings.project, code):

@@ -108,7 +108,7 @@ def write(table: pl.DataFrame, path: Path) -> None:
 def signature(table: pl.DataFrame, spec: ModelSpec) -> Signature:
     """The features of a table, in its order, with what is seen in it."""
     known = kinds(table.schema)
-    missing = sorted(spec.not_features - set(known))
+    missing = sorted({*spec.not_features, *spec.slices.columns} - set(known))
     if missing:
         raise DataError(f"{spec.name}: model.yaml names columns that the data lacks: {missing}")
     names = [name for name in known if name not in spec.not_features]
