@@ -94,7 +94,7 @@ def learned_from(
     did. Rows are the same if their key is, or, without a key, all columns that both tables have.
     """
     try:
-        theirs = json.loads((build / "facts.json").read_text()).get("split")
+        theirs = read_facts(build).get("split")
     except FileNotFoundError:
         return None
     if theirs is None or not (state / theirs / LEARN).is_file():
