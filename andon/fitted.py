@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from andon import training
 from andon.errors import LineError
-from andon.metrics import METRICS, Task
+from andon.metrics import Task
 from andon.verdict import Outcome, Verdict
 
 Array = NDArray[Any]
@@ -64,36 +64,31 @@ def _probabilities(found: Array, n: int) -> Verdict:
     )
 
 
-def learns_tiny(
-    fit: Fit, frame: Any, y: Array, *, metric: str, task: Task, named: tuple[list[Any], int]
-) -> Verdict:
+def learns_tiny(fit: Fit, frame: Any, y: Array, *, of: training.Measure, task: Task) -> Verdict:
     """On a few rows a model must do better on those same rows than the best constant.
 
-    Models that want many rows (large leaves, inner folds) get more in steps. `named` are the
-    classes and the positive one's index.
+    Models that want many rows (large leaves, inner folds) get more in steps.
     """
-    check, detail, seen = "learns a few rows", "", 0
-    classes, positive = named
+    check, detail, seen, info = "learns a few rows", "", 0, of.info
     for most in TINY:
-        rows = some_rows(y, most, classes=bool(classes))
+        rows = some_rows(y, most, classes=bool(of.classes))
         if len(rows) == seen:
             break
         seen = len(rows)
-        part, target = frame.iloc[rows], y[rows]
-        label = classes[positive] if positive >= 0 else None
+        part, truth = frame.iloc[rows], of.truth(y[rows])
         try:
-            said = training.outputs(fit(rows), part, task, positive)
+            said = training.outputs(fit(rows), part, task, of.positive)
         except LineError as error:
             detail = f"could not be fitted on {seen} rows: {error}"
             outcome = Outcome.INCONCLUSIVE
             continue
-        truth = training.truth(target, metric, label)
-        info = METRICS[metric]
-        constant = info.of(truth, training.baseline(metric, truth, seen))
-        found = training.score(metric, target, label, said)
-        detail = f"{metric} {found:.4f} on {seen} rows learned from, a constant gets {constant:.4f}"
+        constant = info.of(truth, training.constant(info, truth, truth))
+        found = info.of(truth, of.said(said))
+        detail = (
+            f"{info.name} {found:.4f} on {seen} rows learned from, a constant gets {constant:.4f}"
+        )
         outcome = Outcome.FAIL
-        if found > constant if info.greater_is_better else found < constant:
+        if info.sign * (found - constant) > 0:
             return Verdict(
                 check=check, outcome=Outcome.PASS, value=found, limit=constant, n=seen,
                 detail=detail,

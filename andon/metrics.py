@@ -10,21 +10,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 Task = Literal["binary", "multiclass", "regression"]
-Scores = NDArray[np.float64]
+Uses = Literal["probability", "label", "value", "probabilities"]
+Numbers = NDArray[np.float64]
+Of = Callable[[NDArray[Any], NDArray[Any]], float]
+Rows = Callable[[NDArray[Any], NDArray[Any]], Numbers]
+Combine = Callable[[Numbers], Numbers]
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """`of` takes (y_true, y_output) and returns the metric's value.
+    """`of` takes (y_true, y_output) and returns the metric's value; NaN where it is undefined.
 
-    `uses` says what y_output is: `probability` (n,) of the positive class, `label` (n,) or
-    `value` (n,).
+    `uses` says what both are. `probability`: (n,) of the positive class, and y is 1 or 0. `label`:
+    (n,); binary: 1 and 0, too. `value`: (n,). `probabilities`: (n, classes) in the sorted order of
+    the classes, and y is their index.
+
+    A metric that is a function of means over rows says so, since these are quick to resample:
+    `rows` gives (n, k) numbers, and `combine` makes the value of their means (..., k).
     """
 
     tasks: frozenset[str]
     greater_is_better: bool
-    uses: Literal["probability", "label", "value"]
-    of: Callable[[NDArray[Any], NDArray[Any]], float]
+    uses: Uses
+    of: Of
+    name: str = ""
+    rows: Rows | None = None
+    combine: Combine | None = None
+
+    @property
+    def sign(self) -> float:
+        """1 where greater is better, else -1."""
+        return 1.0 if self.greater_is_better else -1.0
+
+
+def rows_of(rows: Rows, combine: Combine) -> Of:
+    """The metric that is `combine` of the means of `rows`."""
+
+    def value(y: NDArray[Any], output: NDArray[Any]) -> float:
+        if len(y) == 0:
+            return float("nan")
+        return float(combine(rows(y, output).mean(axis=0)))
+
+    return value
+
+
+def mean(means: Numbers) -> Numbers:
+    """The only mean there is."""
+    found: Numbers = means[..., 0]
+    return found
 
 
 def _roc_auc(y: NDArray[Any], score: NDArray[Any]) -> float:
@@ -40,47 +73,74 @@ def _roc_auc(y: NDArray[Any], score: NDArray[Any]) -> float:
     return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def _log_loss(y: NDArray[Any], p: NDArray[Any]) -> float:
+def _log_loss(y: NDArray[Any], p: NDArray[Any]) -> Numbers:
     clipped = np.clip(p, 1e-15, 1 - 1e-15)
-    return float(-np.mean(np.where(y.astype(bool), np.log(clipped), np.log1p(-clipped))))
+    rows: Numbers = -np.where(y.astype(bool), np.log(clipped), np.log1p(-clipped))[:, None]
+    return rows
 
 
-def _brier(y: NDArray[Any], p: NDArray[Any]) -> float:
-    return float(np.mean((p - y.astype(float)) ** 2))
+def _squares(y: NDArray[Any], said: NDArray[Any]) -> Numbers:
+    rows: Numbers = ((said - y.astype(float)) ** 2)[:, None]
+    return rows
 
 
-def _accuracy(y: NDArray[Any], label: NDArray[Any]) -> float:
-    return float(np.mean(y == label))
+def _distances(y: NDArray[Any], said: NDArray[Any]) -> Numbers:
+    rows: Numbers = np.abs(said - y)[:, None]
+    return rows
 
 
-def _rmse(y: NDArray[Any], value: NDArray[Any]) -> float:
-    return float(np.sqrt(np.mean((value - y) ** 2)))
+def _right(y: NDArray[Any], label: NDArray[Any]) -> Numbers:
+    return np.asarray(y == label, dtype=float)[:, None]
 
 
-def _mae(y: NDArray[Any], value: NDArray[Any]) -> float:
-    return float(np.mean(np.abs(value - y)))
+def _root(means: Numbers) -> Numbers:
+    found: Numbers = np.sqrt(means[..., 0])
+    return found
 
 
-def _r2(y: NDArray[Any], value: NDArray[Any]) -> float:
-    total = float(np.sum((y - np.mean(y)) ** 2))
-    return float("nan") if total == 0 else 1.0 - float(np.sum((y - value) ** 2)) / total
+def _moments(y: NDArray[Any], value: NDArray[Any]) -> Numbers:
+    # About a typical value, so that the variance does not drown in a large mean.
+    centred = y - np.median(y)
+    return np.column_stack([(value - y) ** 2, centred, centred**2]).astype(float)
+
+
+def _explained(means: Numbers) -> Numbers:
+    total = means[..., 2] - means[..., 1] ** 2
+    known = total > 1e-12 * np.maximum(means[..., 2], 1e-300)
+    found: Numbers = np.where(known, 1.0 - means[..., 0] / np.where(known, total, 1.0), np.nan)
+    return found
 
 
 _CLASSES = frozenset({"binary", "multiclass"})
 _BINARY = frozenset({"binary"})
 _NUMBER = frozenset({"regression"})
 
+
+def _of_means(
+    name: str, tasks: frozenset[str], greater: bool, uses: Uses, rows: Rows, combine: Combine = mean
+) -> MetricInfo:
+    return MetricInfo(tasks, greater, uses, rows_of(rows, combine), name, rows, combine)
+
+
 METRICS: dict[str, MetricInfo] = {
-    "roc_auc": MetricInfo(_BINARY, True, "probability", _roc_auc),
-    "log_loss": MetricInfo(_BINARY, False, "probability", _log_loss),
-    "brier": MetricInfo(_BINARY, False, "probability", _brier),
-    "accuracy": MetricInfo(_CLASSES, True, "label", _accuracy),
-    "rmse": MetricInfo(_NUMBER, False, "value", _rmse),
-    "mae": MetricInfo(_NUMBER, False, "value", _mae),
-    "r2": MetricInfo(_NUMBER, True, "value", _r2),
+    it.name: it
+    for it in (
+        MetricInfo(_BINARY, True, "probability", _roc_auc, "roc_auc"),
+        _of_means("log_loss", _BINARY, False, "probability", _log_loss),
+        _of_means("brier", _BINARY, False, "probability", _squares),
+        _of_means("accuracy", _CLASSES, True, "label", _right),
+        _of_means("rmse", _NUMBER, False, "value", _squares, _root),
+        _of_means("mae", _NUMBER, False, "value", _distances),
+        _of_means("r2", _NUMBER, True, "value", _moments, _explained),
+    )
 }
 
 
 def default_metric(task: Task) -> str:
     """The metric used where `model.yaml` names none."""
     return {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}[task]
+
+
+def known(metric: str | MetricInfo) -> MetricInfo:
+    """A metric of ours by its name; one that is given as itself stays so."""
+    return METRICS[metric] if isinstance(metric, str) else metric

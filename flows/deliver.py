@@ -5,11 +5,12 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import Model, Trigger
+from tasks.behave import run_tests
 from tasks.bundle import build_image, make_bundle
 from tasks.committed import check_code
 from tasks.evaluate import evaluate
 from tasks.line import Job, at_work, pull_the_cord
-from tasks.register import mirror, record, register
+from tasks.register import attach, mirror, record, register, reports
 from tasks.release import roll_out
 from tasks.results import Released, Snapshot
 from tasks.snapshot import take_snapshot
@@ -34,15 +35,22 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("splitting", split.verdicts)
     trained = train(job, split)
     pull_the_cord("training", trained.verdicts)
+    tested = run_tests(job, trained)
     evaluated = evaluate(job, snapshot, trained)
-    version = register(job, snapshot, trained, evaluated)
+    version = register(job, snapshot, split, trained, evaluated)
     bundled = make_bundle(job, trained, version)
+    attach(job, bundled, reports(validated, evaluated))
     image = build_image(job, bundled)
-    record(job, snapshot, trained, bundled, image)
+    record(job, snapshot, split, trained, bundled, image)
+    mirror(job)
+    pull_the_cord("tests", tested.verdicts)
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
+    mirror(job)
     pull_the_cord("the release to production", check_code(job))
     released = roll_out(job, version, "production")
-    mirror(job, released)
-    sum_up(job, snapshot, validated, trained, evaluated, released)
+    mirror(job)
+    stations = (evaluated, tested, trained, split, validated)
+    verdicts = [it for station in stations for it in station.verdicts]
+    sum_up(job, snapshot, trained, evaluated, verdicts, released)
     return released

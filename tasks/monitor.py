@@ -11,10 +11,10 @@ from prefect import get_run_logger
 from andon import drift as drifting
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Incident, Release
+from andon.adapters.projects import metric_of
 from andon.compare import quality
-from andon.metrics import METRICS
 from andon.spec import Monitor, QualityMonitor
-from andon.training import truth
+from andon.training import encoded, truth
 from andon.verdict import Outcome, Verdict, gate
 from tasks.events import send
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
@@ -100,15 +100,24 @@ def _quality(line: Line, candidate: Candidate, monitor: QualityMonitor, window: 
 
     manifest = read_manifest(line.settings.state / candidate.bundle)
     positive: Any = manifest.classes[manifest.positive] if manifest.positive >= 0 else None
-    metric = line.spec.metric_name
-    uses = METRICS[metric].uses
-    key = {"probability": "score", "label": "label", "value": "value"}[uses]
-    rows = window.labelled
+    info, rows = metric_of(line.spec, line.settings.project), window.labelled
+    expected = candidate.metrics.get(info.name)
+    if info.uses == "probabilities" or expected is None:
+        why = (
+            f"v{candidate.version} was not measured by it"
+            if expected is None
+            else "the log has the highest probability of a row only"
+        )
+        detail = f"{info.name} cannot be watched: {why}"
+        check = f"quality: {info.name}"
+        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, n=len(rows), detail=detail)
+    key = {"probability": "score", "label": "label", "value": "value"}[info.uses]
+    said = np.asarray([row["outputs"][key] for row in rows])
     return quality(
-        metric,
-        truth(np.asarray([row["label"] for row in rows]), metric, positive),
-        np.asarray([row["outputs"][key] for row in rows]),
-        expected=candidate.metrics[metric],
+        info,
+        truth(np.asarray([row["label"] for row in rows]), info, positive),
+        encoded(said, positive) if info.uses == "label" else said,
+        expected=expected,
         margin=monitor.margin,
         min_labels=monitor.min_labels,
     )

@@ -17,10 +17,11 @@ class Snapshot(Frozen):
 
 
 class Validated(Frozen):
-    """The expectations' verdicts."""
+    """The expectations' verdicts, and the page that tells them (a path in the state folder)."""
 
     key: str
     verdicts: tuple[Verdict, ...]
+    report: str
 
 
 class SplitRows(Frozen):
@@ -46,11 +47,35 @@ class Trained(Frozen):
     verdicts: tuple[Verdict, ...]
 
 
+class Tested(Frozen):
+    """How it behaves."""
+
+    verdicts: tuple[Verdict, ...]
+
+
+class Explained(Frozen):
+    """Why it answers as it does: `explanation.json` and pictures in a folder.
+
+    The verdicts tell, and stop nothing.
+    """
+
+    key: str
+    folder: str
+    verdicts: tuple[Verdict, ...]
+
+
+class Card(Frozen):
+    """A model card: `card.md` and `card.html` in a folder."""
+
+    folder: str
+
+
 class Evaluated(Frozen):
-    """May it replace the champion?"""
+    """May it replace the champion? `folder` has `evaluation.json` (see `andon.evidence`)."""
 
     champion: str | None
     verdicts: tuple[Verdict, ...]
+    folder: str
 
 
 class Bundled(Frozen):

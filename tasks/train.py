@@ -9,11 +9,11 @@ import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import get_run_logger
 
-from andon.adapters import compute, limited, provenance
+from andon.adapters import compute, limited, projects, provenance
 from andon.adapters.files import key_of, load_settings, load_spec, stored, tree_hash
 from andon.adapters.live_metrics import LiveRun
 from andon.adapters.trainer import FACTS, Request
@@ -24,9 +24,6 @@ from andon.verdict import Outcome, Verdict, gate
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.progress import told
 from tasks.results import SplitRows, Trained
-
-if TYPE_CHECKING:
-    import polars as pl
 
 LIBRARIES = provenance.LIBRARIES
 _LAYOUT = 2  # of the folder
@@ -39,7 +36,10 @@ def _build_key(job: Job, split: SplitRows) -> str:
     spec = load_spec(settings.project, job.model)
     code = tree_hash(provenance.code_files(settings.project, job.model), settings.project)
     training = spec.training.model_dump(exclude={"minutes"})
-    learned = (spec.target, spec.task, spec.positive, spec.seed, spec.metric_name, training)
+    measured = projects.measured_by(spec, settings.project)
+    learned = (
+        spec.target, spec.task, spec.positive, spec.seed, training, spec.threshold, measured,
+    )  # fmt: skip
     environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
     return key_of(_LAYOUT, job.model, split.key, code, learned, environment)
 
@@ -103,6 +103,7 @@ def _train(job: Job, line: Line, split: SplitRows, folder: Path, live: LiveRun) 
     }
     code = provenance.code_of(settings.project, spec)
     facts["code"] = code.facts
+    facts["split"] = split.folder
     facts["environment"] = provenance.environment(settings.project)
     (folder / FACTS).write_text(json.dumps(facts, indent=1))
     if patch := provenance.patch(settings.project, code):
@@ -134,10 +135,3 @@ def _table(spec: ModelSpec, searched: dict[str, Any]) -> str:
         f"| parameters | {spec.metric_name} | ± | rows | time |\n| --- | --- | --- | --- | --- |\n"
     )
     return head + "\n".join(rows) + more
-
-
-def target(table: pl.DataFrame, spec: ModelSpec) -> Any:
-    """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
-    from andon.adapters import tables
-
-    return tables.target(table, spec)

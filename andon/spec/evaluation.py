@@ -14,9 +14,12 @@ class Metric(Frozen):
 
     `limit` is the worst acceptable value: a minimum where greater is better, a maximum otherwise.
     `margin` is the non-inferiority margin against the champion, in the metric's unit.
+    `greater_is_better` and `uses` are of a function of the project's own, `metrics.py:FUNCTION`.
     """
 
     name: str | None = None
+    greater_is_better: bool = True
+    uses: Literal["probability", "label", "value", "probabilities"] | None = None
     limit: FiniteFloat | None = None
     margin: float = Field(0.01, ge=0)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from andon.metrics import METRICS, Task, default_metric
+from andon.metrics import Task, default_metric
+from andon.scorers import FILE, USES, is_function, problem
 from andon.spec.base import NAME, Cron, Frozen
 from andon.spec.data import KeySplit, Leakage, Source, Split
 from andon.spec.evaluation import (
@@ -59,12 +60,27 @@ class ModelSpec(Frozen):
     @classmethod
     def _known_metric(cls, metric: Metric, others: ValidationInfo) -> Metric:
         task = others.data.get("task")  # none if it is wrong itself
-        allowed = sorted(name for name, it in METRICS.items() if task in it.tasks)
-        if metric.name is not None and allowed and metric.name not in allowed:
-            raise ValueError(
-                f"name: found {metric.name!r}, allowed for task {task!r}: " + ", ".join(allowed)
-            )
+        if task is None:
+            return metric
+        wrong = problem(metric.name, task) if metric.name is not None else None
+        if wrong:
+            raise ValueError(f"name: {wrong}")
+        if not is_function(metric.name or ""):
+            given = sorted(metric.model_fields_set & {"greater_is_better", "uses"})
+            if given:
+                raise ValueError(f"{given[0]}: only for a function of yours, {FILE}:FUNCTION")
+        elif metric.uses not in (None, *USES[task]):
+            allowed = ", ".join(USES[task])
+            raise ValueError(f"uses: found {metric.uses!r}, allowed for task {task!r}: {allowed}")
         return metric
+
+    @field_validator("threshold")
+    @classmethod
+    def _of_two_classes(cls, threshold: Costs | None, others: ValidationInfo) -> Costs | None:
+        task = others.data.get("task")
+        if threshold is not None and task not in (None, "binary"):
+            raise ValueError(f"false_positive: task is {task!r}; a threshold is for binary only")
+        return threshold
 
     @property
     def metric_name(self) -> str:

@@ -149,9 +149,31 @@ def test_predictions_that_are_no_numbers_never_pass():
 
 def test_a_comparison_can_be_repeated():
     challenger = np.clip(P + RNG.normal(0, 0.1, 400), 0, 1)
-    first = not_worse("roc_auc", Y, P, challenger, margin=0.01, seed=3)
-    assert not_worse("roc_auc", Y, P, challenger, margin=0.01, seed=3) == first
-    assert not_worse("roc_auc", Y, P, challenger, margin=0.01, seed=4) != first
+    first = not_worse("brier", Y, P, challenger, margin=0.01, seed=3)
+    assert not_worse("brier", Y, P, challenger, margin=0.01, seed=3) == first
+    assert not_worse("brier", Y, P, challenger, margin=0.01, seed=4) != first
+
+
+def test_the_limit_tells_its_interval_and_is_decided_by_the_value():
+    near = within_limit("roc_auc", 0.81, 0.8, 100, "absolute limit", (0.72, 0.88))
+    assert near.outcome is PASS
+    assert "(95 % 0.7200 to 0.8800); so many rows do not tell it from the limit" in near.detail
+    far = within_limit("roc_auc", 0.81, 0.8, 10_000, "absolute limit", (0.805, 0.815))
+    assert "do not tell" not in far.detail
+    assert far.evidence == {"low": 0.805, "high": 0.815}
+
+
+def test_what_is_better_beyond_doubt_is_told_and_what_is_undecided_says_what_would_settle_it():
+    better = compare("roc_auc", Y, RNG.permutation(P), P)
+    assert better.evidence["better"]
+    assert better.detail.endswith("better beyond doubt")
+    assert better.evidence["equal_p"] < 0.001
+    noise = np.random.default_rng(1).normal(0, 0.15, 60)
+    unclear = compare("roc_auc", Y[:60], P[:60], P[:60] + 1.5 * noise)
+    assert unclear.outcome is INCONCLUSIVE
+    assert not unclear.evidence["better"]
+    assert unclear.evidence["more_rows"] > 0
+    assert "more held-out rows would settle it" in unclear.detail
 
 
 def pairs(n: int, won: int, lost: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,8 +231,8 @@ def test_accuracy_on_few_rows_is_not_told_from_the_absence_of_differences():
 
 def test_with_enough_rows_the_truth_comes_out():
     for metric in ("accuracy", "rmse"):
-        good = simulations.compared(metric, 20, 3_000, loss=0.0, margin=0.05)
-        bad = simulations.compared(metric, 20, 3_000, loss=0.15, margin=0.05)
+        good = simulations.compared(metric, 20, 5_000, loss=0.0, margin=0.05)
+        bad = simulations.compared(metric, 20, 5_000, loss=0.15, margin=0.05)
         assert (good["pass"], bad["fail"]) == (20, 20)
 
 
@@ -245,9 +267,11 @@ def test_quality_of_one_class_is_undefined_and_says_so():
     assert "undefined on these 300 labels" in found.detail
 
 
-def test_quality_with_a_single_positive_label_is_told_from_what_is_defined():
+def test_quality_with_a_single_positive_label_is_no_evidence():
     y = np.zeros(300)
     y[5] = 1
+    assert watch("roc_auc", y, np.linspace(0, 1, 300), 0.9).outcome is INCONCLUSIVE
+    y[6:12] = 1
     assert watch("roc_auc", y, np.linspace(0, 1, 300), 0.9).outcome is FAIL
 
 

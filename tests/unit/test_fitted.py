@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from andon.errors import LineError
 from andon.fitted import answers, balanced, converged, demand_finite, learns_tiny, losses, repeats
-from andon.training import Outputs, seeded
+from andon.metrics import METRICS
+from andon.training import Measure, Outputs, seeded
 from andon.verdict import Outcome
 
 RNG = np.random.default_rng(0)
@@ -88,7 +89,7 @@ def test_a_regression_answers_with_one_number_for_each_row():
 def tiny(make, y=Y, metric="roc_auc", task="binary", named=(CLASSES, 1)):
     return learns_tiny(
         lambda rows: make().fit(FRAME.iloc[rows], y[rows]),
-        FRAME, y, metric=metric, task=task, named=named,
+        FRAME, y, of=Measure(METRICS[metric], *named), task=task,
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ monitors: [{kind: quality, min_labls: 3}, {min_rows: 5}, {kind: weather}]
         "target: missing",
         "task: found 'guess': Input should be 'binary', 'multiclass' or 'regression'",
         "metric.margin: found -1: Input should be greater than or equal to 0",
-        "metric.limt: unknown key; allowed here: name, limit, margin",
+        "metric.limt: unknown key; allowed here: name, greater_is_better, uses, limit, margin",
         "release.staging.requests: found 0: Input should be greater than or equal to 1",
         "release.production.steps.1.weight: found 200: Input should be less than or equal to 100",
         "release.production.steps.1.sconds: unknown key; "
@@ -100,9 +100,44 @@ def test_one_bad_step_is_one_problem():
 
 def test_a_metric_of_another_task_is_said_beside_other_problems():
     said = problems(GOOD.replace("binary", "regression") + "metric: {name: roc_auc}\nfoo: 1\n")
-    expected = "metric.name: found 'roc_auc', allowed for task 'regression': mae, r2, rmse"
-    assert said[1] == expected
+    expected = "metric.name: found 'roc_auc', allowed for task 'regression': mae, r2, rmse, "
+    assert said[1].startswith(expected)
     assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("binary", "f1"), ("binary", "average_precision"), ("binary", "metrics.py:profit"),
+        ("multiclass", "roc_auc_ovr"), ("multiclass", "f1_macro"),
+        ("regression", "neg_mean_absolute_percentage_error"),
+    ],
+)  # fmt: skip
+def test_a_metric_may_be_scikit_learns_or_a_function_of_the_project(task, name):
+    found = spec(GOOD.replace("binary", task) + f"metric: {{name: '{name}'}}\n")
+    assert found.metric_name == name
+
+
+def test_a_metric_that_is_written_wrong_is_told_what_was_meant():
+    said = problems(GOOD + "metric: {name: averge_precision}\n")[1]
+    assert "did you mean average_precision" in said
+    assert "metrics.py:FUNCTION" in said
+    for name in ("metrics.py:", "metrics.py:a b", "other.py:profit"):
+        assert "metric.name: found" in problems(GOOD + f"metric: {{name: '{name}'}}\n")[1]
+
+
+def test_what_only_a_function_has_is_refused_for_other_metrics():
+    assert "uses: only for a function" in problems(GOOD + "metric: {uses: label}\n")[1]
+    named = "metric: {name: f1, greater_is_better: false}\n"
+    assert "greater_is_better: only for" in problems(GOOD + named)[1]
+    said = problems(GOOD + "metric: {name: 'metrics.py:profit', uses: value}\n")[1]
+    assert said == ("metric.uses: found 'value', allowed for task 'binary': probability, label")
+
+
+def test_a_threshold_is_for_two_classes():
+    assert spec(GOOD + "threshold: {false_negative: 5}\n").threshold is not None
+    text = GOOD.replace("binary", "regression") + "threshold: {false_negative: 5}\n"
+    assert "a threshold is for binary only" in problems(text)[1]
 
 
 def test_a_metric_is_not_blamed_for_a_wrong_task():

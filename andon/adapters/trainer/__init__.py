@@ -11,6 +11,7 @@ from andon.spec import Frozen, ModelSpec
 
 LEARN, HELD_OUT, SIGNATURE = "learn.parquet", "held_out.parquet", "signature.json"
 MODEL, FACTS, PROFILE = "model.skops", "facts.json", "profile.json"
+MODEL_HASH = "sha256"  # of the model, in the facts
 
 
 class Request(Frozen):

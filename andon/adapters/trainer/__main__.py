@@ -7,18 +7,21 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from andon import fitted, profile, training
 from andon.adapters import projects
 from andon.adapters.child import Report, answer
-from andon.adapters.trainer import FACTS, HELD_OUT, MODEL, PROFILE, SIGNATURE, Request
+from andon.adapters.files import file_hash
+from andon.adapters.trainer import FACTS, HELD_OUT, MODEL, MODEL_HASH, PROFILE, SIGNATURE, Request
 from andon.adapters.trainer import data as rows_of
 from andon.adapters.trainer.data import Data
 from andon.adapters.trainer.fitting import Fitter
 from andon.adapters.trainer.searching import PART, Searched, search
 from andon.errors import LineError
 from andon.search import described
+from andon.thresholds import with_threshold
 from andon.verdict import Outcome, Verdict
 
 ANSWERED = 5_000  # held-out rows that are looked at for shape and probabilities
@@ -40,7 +43,7 @@ def train(request: Request, report: Report) -> dict[str, Any]:
     report.tell(phase="fit", fraction=begin, where=described(found.parameters))
     began = time.perf_counter()
     found.warned = len(fitter.warned)
-    model = fitter.fit(data.frame, data.y, found.parameters, "")
+    model = _with_threshold(fitter.fit(data.frame, data.y, found.parameters, ""), data)
     seconds = time.perf_counter() - began
     _tell_losses(report, model, begin)
     report.tell(phase="check", fraction=max(PART, begin))
@@ -57,6 +60,13 @@ def _fitter(request: Request) -> Fitter:
     sys.path += [str(request.project / "models" / request.spec.name), str(request.project)]
     pipeline = projects.load_pipeline(request.project, request.spec.name)
     return Fitter(pipeline, request.spec, request.cpus)
+
+
+def _with_threshold(model: Any, data: Data) -> Any:
+    costs, seed = data.spec.threshold, data.spec.seed
+    if costs is None:
+        return model
+    return with_threshold(model, data.frame, data.y, costs, data.measure.label, seed)
 
 
 def _tell_losses(report: Report, model: Any, fraction: float) -> None:
@@ -81,28 +91,20 @@ class _Learned:
         self._said: training.Outputs | None = None
 
     def judge(self) -> None:
-        data, spec, metric = self._data, self._data.spec, self._data.spec.metric_name
+        data, spec = self._data, self._data.spec
         first = data.test_frame.head(ANSWERED)
         if len(first):
             self.verdicts = fitted.answers(self._model, first, spec.task, data.classes)
         if any(it.outcome is Outcome.FAIL for it in self.verdicts):
             return
         self._said = said = data.outputs(self._model, data.test_frame)
-        y, y_test = (training.truth(it, metric, data.named) for it in (data.y, data.y_test))
-        self.verdicts += training.checks(metric, y, y_test, said, spec.seed)
+        self.verdicts += training.checks(data.measure, data.y, data.y_test, said, seed=spec.seed)
         self.verdicts += self._on_refits(said)
-        self.metrics = training.scores_of(spec.task, data.y_test, data.named, said)
+        self.metrics = training.measured(data.measure, spec.task, data.y_test, said)
 
     def _on_refits(self, said: training.Outputs) -> Iterator[Verdict]:
         data, spec = self._data, self._data.spec
-        yield fitted.learns_tiny(
-            self._refit,
-            data.frame,
-            data.y,
-            metric=spec.metric_name,
-            task=spec.task,
-            named=(data.classes, data.positive),
-        )
+        yield fitted.learns_tiny(self._refit, data.frame, data.y, of=data.measure, task=spec.task)
         yield self._repeats(said)
         yield fitted.converged(self._warned, self._found.warned)
         if best := self._found.best:
@@ -121,6 +123,8 @@ class _Learned:
         data, some = self._data, self._data.test_frame
         if self._seconds <= QUICK_SECONDS:
             again = self._fitter.fit(data.frame, data.y, self._parameters, "", quiet=True)
+            if data.spec.threshold:  # only the model that is kept has one
+                said = replace(said, labels=None)
             return fitted.repeats(said, data.outputs(again, some), len(data.y))
         rows = fitted.some_rows(data.y, REFITTED, classes=bool(data.classes))
         some = some.head(ANSWERED)
@@ -161,6 +165,7 @@ class _Learned:
             "seeded": self._fitter.seeded,
             "search": self._found.facts(),
             "fit_seconds": self._seconds,
+            MODEL_HASH: file_hash(folder / MODEL),
             "verdicts": [it.model_dump(mode="json") for it in self.verdicts],
         }
         (folder / FACTS).write_text(json.dumps(facts, indent=1))

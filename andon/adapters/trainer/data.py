@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from andon import training
-from andon.adapters import tables
+from andon.adapters import projects, tables
 from andon.adapters.trainer import HELD_OUT, LEARN, Request
 from andon.folds import Folding
+from andon.metrics import MetricInfo
 from andon.spec import GroupSplit, ModelSpec, TimeSplit
 from serving.bundle import Column, read_signature
 
@@ -30,19 +31,16 @@ class Data:
     y_test: Any
     classes: list[Any]
     positive: int
-
-    @property
-    def named(self) -> Any:
-        """The positive class; None unless binary."""
-        return self.classes[self.positive] if self.positive >= 0 else None
+    metric: MetricInfo
 
     def outputs(self, model: Any, frame: Any) -> training.Outputs:
         """What a model says of rows."""
         return training.outputs(model, frame, self.spec.task, self.positive)
 
-    def score(self, y: Any, said: training.Outputs) -> float:
+    @property
+    def measure(self) -> training.Measure:
         """The metric that decides."""
-        return training.score(self.spec.metric_name, y, self.named, said)
+        return training.Measure(self.metric, self.classes, self.positive)
 
 
 def read(request: Request) -> Data:
@@ -63,6 +61,7 @@ def read(request: Request) -> Data:
         y_test=tables.target(test, spec),
         classes=classes,
         positive=positive,
+        metric=projects.metric_of(spec, request.project),
     )
 
 

@@ -17,7 +17,6 @@ from andon.adapters.trainer.data import Data, folding
 from andon.adapters.trainer.fitting import Fitter
 from andon.errors import LineError
 from andon.folds import Fold, folds_of, share_of
-from andon.metrics import METRICS
 from andon.search import (
     FOLDS,
     Parameters,
@@ -72,7 +71,7 @@ class _Search:
         self._fitter, self._data, self._report = fitter, data, report
         self._folds, self._times = folds, times
         self._metric = data.spec.metric_name
-        self._greater = METRICS[self._metric].greater_is_better
+        self._greater = data.metric.greater_is_better
         self._done, self._all = 0, 0
         self._tried: list[Tried] = []
         self._best: Tried | None = None
@@ -120,7 +119,7 @@ class _Search:
                 f"{where}: learned {len(model.classes_)} of {len(data.classes)} classes; "
                 "fewer folds, or other groups, may help"
             )
-        found = data.score(data.y[scored], data.outputs(model, data.frame.iloc[scored]))
+        found = data.measure.score(data.y[scored], data.outputs(model, data.frame.iloc[scored]))
         if not math.isfinite(found):
             one = bool(data.classes) and len(set(data.y[scored].tolist())) == 1
             why = ": its rows are all of one class" if one else ""
