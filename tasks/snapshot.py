@@ -45,7 +45,7 @@ def keep_snapshot(job: Job, source: Path, hash_: str, name: str) -> Snapshot:
     line.ledger.add_snapshot(hash_, model=job.model, source=name, rows=rows, columns=columns)
     listed = "\n".join(f"| {column} | {kind} |" for column, kind in columns.items())
     title = f"# Snapshot `{hash_}`\n\n{rows:,} rows from `{name}`"
-    told = _against_champion(line, hash_, rows, folder)
+    told = against_champion(line, hash_, rows, folder)
     show(job, "snapshot", f"{title}\n\n{told}| column | kind |\n| --- | --- |\n{listed}")
     return Snapshot(
         hash=hash_,
@@ -56,7 +56,7 @@ def keep_snapshot(job: Job, source: Path, hash_: str, name: str) -> Snapshot:
     )
 
 
-def _against_champion(line: Line, hash_: str, rows: int, folder: Path) -> str:
+def against_champion(line: Line, hash_: str, rows: int, folder: Path) -> str:
     """What changed since the data that the champion was trained on, in Markdown; may be nothing.
 
     The rows of large data are not read for it: `andon data diff` does that.
