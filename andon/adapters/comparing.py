@@ -10,10 +10,9 @@ import polars as pl
 from andon import differences, profile
 from andon.adapters import dvc, pointers, tables
 from andon.adapters.pointers import Version
-from andon.adapters.scans import first_line
 from andon.adapters.snapshots import data_path
 from andon.differences import Difference, KeyedRows
-from andon.errors import DataError
+from andon.errors import DataError, first_line
 from andon.profile import Feature
 from andon.settings import Settings
 from andon.spec import DriftMonitor, ModelSpec
