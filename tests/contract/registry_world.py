@@ -96,37 +96,33 @@ class Wire:
 
     def _carry(self, near: socket.socket) -> None:
         """One connection: requests are told apart by their first line."""
+        lost, over = threading.Event(), threading.Event()
         with near, socket.create_connection(self._target) as far, contextlib.suppress(OSError):
-            fate = ""
-            back = threading.Thread(target=lambda: None)
-            back.start()
-            while data := near.recv(1 << 16):
+            threading.Thread(target=_pump, args=(far, near, lost, over), daemon=True).start()
+            near.settimeout(0.05)
+            while not over.is_set():
+                try:
+                    data = near.recv(1 << 16)
+                except TimeoutError:
+                    continue
                 first = data.split(b"\r\n", 1)[0]
                 if first.endswith(b"HTTP/1.1"):
                     self.requests.append(first.decode())
                     fate = self.cut(first)
+                    if fate == "late":
+                        lost.set()
                     if fate == "early":
                         return
-                far.sendall(data)
-                if fate == "late":
-                    self._drain(near, far)
+                if not data:
                     return
-                if not back.is_alive():
-                    back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-                    back.start()
-
-    @staticmethod
-    def _drain(near: socket.socket, far: socket.socket) -> None:
-        """The rest of the request goes on, and its answer goes nowhere."""
-        near.settimeout(0.5)
-        with contextlib.suppress(TimeoutError):
-            while data := near.recv(1 << 16):
                 far.sendall(data)
-        far.recv(1 << 16)
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(
+    source: socket.socket, target: socket.socket, lost: threading.Event, over: threading.Event
+) -> None:
+    """Answers go back, until one is to be lost."""
     with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
+        while (data := source.recv(1 << 16)) and not lost.is_set():
             target.sendall(data)
-        target.shutdown(socket.SHUT_RDWR)
+    over.set()

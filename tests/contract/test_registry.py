@@ -307,8 +307,11 @@ def test_an_answer_that_is_lost_makes_no_second_version(plain, wire):
     registry, counted = Registry(wire.url), build()
     registry.register(counted)
     writes = [it for it in wire.requests if not it.startswith("GET") and "/search" not in it]
-    assert len(writes) > 10
-    for number in range(len(writes)):
+    # One of each kind: `runs/create`, `model-versions/create`, `artifacts/model.skops`, …
+    ends = ["/".join(it.split(" ")[1].split("/")[-2:]) for it in writes]
+    kinds = {it: at for at, it in enumerate(ends) if "." not in it or "skops" in it}
+    assert {"model-versions/create", "runs/create", "runs/log-batch"} <= set(kinds)
+    for number in kinds.values():
         made, seen = build(), []
 
         def cut(first: bytes, seen=seen, number=number) -> str:
@@ -329,7 +332,7 @@ def test_a_server_that_goes_away_in_the_middle_is_told_and_a_retry_ends_well(pla
     registry.attach(made.model, "1", some_extras(tmp_path))
     all_of_it = len(wire.requests)
     assert all_of_it > 30
-    for number in range(0, all_of_it, 4):
+    for number in range(0, all_of_it, 7):
         made, seen = build(), []
 
         def cut(first: bytes, seen=seen, number=number) -> str:
@@ -370,7 +373,7 @@ Registry({url!r}).register(test_registry.build({model!r}))
 """
 
 
-@pytest.mark.parametrize("number", [6, 10, 14, 18, 22, 26, 30])
+@pytest.mark.parametrize("number", [10, 18, 26])
 def test_a_kill_9_in_the_middle_leaves_nothing_that_a_retry_does_not_end(plain, number):
     made = build()
     script = KILLED.format(
