@@ -8,6 +8,7 @@ from uuid import uuid4
 import gateway_worlds
 import psycopg
 import pytest
+import registry_world
 import support
 import target_worlds
 from gateway_worlds import Traefik, TraefikWorld
@@ -78,3 +79,34 @@ def postgresql_url(postgresql) -> str:
     with psycopg.connect(maintenance, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return database.url(postgresql, name)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory) -> Iterator[str]:
+    """URL of a real MLflow."""
+    with registry_world.server(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def locked_mlflow(tmp_path_factory) -> Iterator[str]:
+    """URL of one that wants to know who asks."""
+    with registry_world.server(tmp_path_factory.mktemp("mlflow"), login=True) as url:
+        yield url
+
+
+@pytest.fixture
+def wire(mlflow_server) -> Iterator[registry_world.Wire]:
+    """Between us and a real MLflow."""
+    made = registry_world.Wire(mlflow_server)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """A silent server is found silent at once."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 import registry_world
-from test_registry import client
+from registry_world import client
 
 from andon.adapters.ledger import Ledger, open_ledger
 from andon.adapters.mlflow_mirror import mend, mirror
@@ -21,10 +21,9 @@ from andon.verdict import Outcome
 TAGS = {"andon.build": "k", "andon.snapshot": "d"}
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory) -> Iterator[str]:
-    with registry_world.server(tmp_path_factory.mktemp("mlflow")) as found:
-        yield found
+@pytest.fixture
+def url(mlflow_server) -> str:
+    return mlflow_server
 
 
 @pytest.fixture
