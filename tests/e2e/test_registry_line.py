@@ -109,7 +109,15 @@ def test_the_pages_of_a_version_show_what_it_is(line, registry, delivered, page,
     url, texts = {
         "version": (
             registry.link(MODEL, "1"),
-            ["Version 1", "champion", "staging", "andon.snapshot", "andon.bundle", "Inputs ("],
+            [
+                "Version 1",
+                "champion",
+                "staging",
+                "andon.snapshot",
+                "andon.bundle",
+                "held-out rows",
+                "Inputs (",
+            ],
         ),
         "run": (of_run + run.info.run_id, ["Finished", "Training", "Datasets", "roc_auc"]),
         "artifacts": (f"{of_run}{run.info.run_id}/artifacts", ["bundle", "MLmodel", "model.skops"]),
