@@ -39,7 +39,7 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     evaluated = evaluate(job, snapshot, trained)
     version = register(job, snapshot, split, trained, evaluated)
     bundled = make_bundle(job, trained, version)
-    attach(job, bundled, reports(validated, evaluated))
+    attach(job, trained, bundled, reports(validated, evaluated))
     image = build_image(job, bundled)
     record(job, snapshot, split, trained, bundled, image)
     mirror(job)
