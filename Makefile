@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup data demo test lint bench bench-serving bench-validation up down
+.PHONY: help setup data demo test lint bench bench-evaluation bench-serving bench-validation up down
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lint: setup ## Check style, types and the one-way imports
 
 bench: setup ## Measure: how often the line's checks are right
 	@$(BIN)/python benchmarks/monitoring/simulate.py
+
+bench-evaluation: setup ## Measure: how often a challenger is judged right (20 minutes)
+	@$(BIN)/python benchmarks/evaluation/simulate.py
 
 bench-serving: setup ## Measure the prediction server beside its peers (needs wrk; 20 minutes)
 	@$(BIN)/python benchmarks/serving/run.py

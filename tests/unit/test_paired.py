@@ -109,8 +109,11 @@ def test_many_rows_have_the_normal_law_and_it_is_the_same():
     x = RNG.exponential(size=(25_000, 1))
     fast = of_means(x, lambda m: np.sqrt(m[..., 0]), seed=0)
     assert isinstance(fast, Normal)
-    slow = of_means(x[:19_999], lambda m: np.sqrt(m[..., 0]), seed=0)
-    assert fast.error * np.sqrt(25_000 / 19_999) == pytest.approx(slow.draws.std(), rel=0.1)
+    slow = of_rows(25_000, lambda rows: float(np.sqrt(x[rows].mean())), 0, 500)
+    assert fast.error == pytest.approx(slow.draws.std(), rel=0.15)
+    few = of_means(x[:2_500], lambda m: m[..., 0], seed=0)
+    assert isinstance(few, Normal)
+    assert isinstance(of_means(x[:2_500] ** 4, lambda m: m[..., 0], seed=0), Resampled)
 
 
 def test_resamples_of_very_many_rows_are_smaller_and_scaled():
