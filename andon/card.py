@@ -150,7 +150,8 @@ def _images(facts: Facts) -> dict[str, Image]:
 
 def _purpose(facts: Facts) -> Iterator[Block]:
     spec = facts.spec
-    positive = f", {spec.positive!r} is positive" if spec.positive is not None else ""
+    hidden = spec.target in spec.reports.mask or spec.positive is None
+    positive = "" if hidden else f", {spec.positive!r} is positive"
     yield Table(
         ("what", "says"),
         [
@@ -223,7 +224,7 @@ def _checks(facts: Facts) -> Iterator[Block]:
             "" if it.value is None else f"{it.value:.4g}",
             "" if it.limit is None else f"{it.limit:.4g}",
             f"{it.n:,}",
-            it.detail,
+            _detail(it, facts.spec.reports.mask),
         ]
         for station, it in facts.verdicts
     ]
@@ -232,6 +233,12 @@ def _checks(facts: Facts) -> Iterator[Block]:
         yield Table(head, rows, frozenset({3, 4, 5}))
     else:
         yield Paragraph(f"{UNKNOWN}: no verdicts were written.")
+
+
+def _detail(verdict: Verdict, mask: Sequence[str]) -> str:
+    """A verdict in words; of what names a masked column, they may hold a value."""
+    said = f"{verdict.check} {verdict.detail}"
+    return MASKED if any(name in said for name in mask) else verdict.detail
 
 
 def _data(facts: Facts) -> Iterator[Block]:

@@ -96,8 +96,8 @@ def _threshold(it: Thresholds) -> str:
     )
     return (
         f"{chosen}. A false yes costs {it.false_positive:g}, a false no "
-        f"{it.false_negative:g}: a row costs {number(it.cost.value)} on average (95 % interval {_between(it.cost)}), with a "
-        f"threshold of 0.5 {number(it.at_half.value)}."
+        f"{it.false_negative:g}: a row costs {number(it.cost.value)} on average (95 % interval "
+        f"{_between(it.cost)}), with a threshold of 0.5 {number(it.at_half.value)}."
     )
 
 

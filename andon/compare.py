@@ -13,6 +13,7 @@ from andon.paired import Gain, Tango, gain, law, more_rows
 from andon.verdict import Outcome, Verdict
 
 MIN_ROWS = 30
+SUPERIOR_ROWS = 5_000  # for better than a constant: so many tell, and more take time
 
 
 def within_limit(
@@ -181,3 +182,38 @@ def quality(
         detail=f"{info.name} {value:.4f} on {n} labels, {expected:.4f} at training",
         evidence={"live": value, "training": expected, "low": low, "high": high},
     )
+
+
+def better_than(
+    metric: str | MetricInfo,
+    y: NDArray[Any],
+    constant: NDArray[Any],
+    output: NDArray[Any],
+    *,
+    seed: int,
+) -> Verdict:
+    """Superiority to a constant, paired on the same n rows (see `MetricInfo` for the shapes).
+
+    Pass if the 95 % interval of the gain lies above 0; fail if the gain itself does not; between,
+    the rows are too few to tell. The interval is that of `not_worse`, on `SUPERIOR_ROWS` of the
+    rows if there are more: it is wider then, so the verdict errs on the safe side.
+    """
+    info, n = known(metric), len(y)
+    check = "better than a constant"
+    dummy, found = info.of(y, constant), info.of(y, output)
+    detail = f"{info.name} {found:.4f}, a constant gets {dummy:.4f}"
+    if not (np.isfinite(found) and np.isfinite(dummy)):
+        return Verdict(check=check, outcome=Outcome.INCONCLUSIVE, n=n, detail=detail)
+    value = info.sign * (found - dummy)
+    outcome, evidence = Outcome.INCONCLUSIVE if value > 0 else Outcome.FAIL, {}
+    some = np.unique(np.linspace(0, n - 1, min(n, SUPERIOR_ROWS)).astype(int))
+    told = gain(info, y[some], constant[some], output[some], seed=seed) if value > 0 else None
+    if told is not None:
+        low, high = told.law.interval()
+        outcome = Outcome.PASS if low > 0 else outcome
+        detail += f"; gain {value:+.4f} (95 % {low:+.4f} to {high:+.4f})"
+        evidence = {"low": low, "high": high}
+    return Verdict(
+        check=check, outcome=outcome, value=found, limit=dummy, n=n, detail=detail,
+        evidence=evidence,
+    )  # fmt: skip

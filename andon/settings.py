@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,9 @@ class Settings(Frozen):
     database_url: str | None = Field(
         None, description="postgresql://…/ of a server; none: an embedded PostgreSQL in `home`"
     )
+    mlflow_url: str | None = Field(
+        None, description="an MLflow server of your own; none: one of the local platform"
+    )
     port_base: int = Field(
         4200, ge=1024, le=65_000, description="Prefect; MLflow, gateway, gateway admin follow"
     )
@@ -60,6 +64,21 @@ class Settings(Frozen):
     def _with_the_two(cls, given: Any) -> Any:
         """Staging and production are always there: a delivery goes through both."""
         return {"staging": {}, "production": {}, **given} if isinstance(given, dict) else given
+
+    @field_validator("mlflow_url")
+    @classmethod
+    def _without_credentials(cls, given: str | None) -> str | None:
+        """They come from the environment, where nobody commits them."""
+        if given is None:
+            return None
+        if not re.match(r"https?://[^/\s]", given):
+            raise ValueError("expected http://HOST:PORT or https://HOST")
+        if "@" in given:
+            raise ValueError(
+                "expected no user or password in it; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD in the environment"
+            )
+        return given.rstrip("/")
 
     @property
     def state(self) -> Path:
@@ -87,8 +106,9 @@ class Settings(Frozen):
         return f"http://127.0.0.1:{self.prefect_port}/api"
 
     @property
-    def mlflow_url(self) -> str:
-        return f"http://127.0.0.1:{self.mlflow_port}"
+    def registry_url(self) -> str:
+        """Where MLflow is."""
+        return self.mlflow_url or f"http://127.0.0.1:{self.mlflow_port}"
 
     @property
     def gateway_url(self) -> str:

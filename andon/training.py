@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from andon.compare import better_than
 from andon.errors import DataError, LineError
 from andon.metrics import METRICS, MetricInfo, Task, known
 from andon.verdict import Outcome, Verdict
@@ -91,44 +92,73 @@ def truth(y: Array, metric: str | MetricInfo, positive: Any, classes: Sequence[A
     return np.asarray([place[it] for it in y.tolist()], dtype=np.int64)
 
 
-def measured(
-    info: MetricInfo,
-    task: Task,
-    y: Array,
-    said: Outputs,
-    classes: Sequence[Any],
-    positive: int,
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class Measure:
+    """A metric, and the classes (sorted, none for a regression) that its rows are of."""
+
+    info: MetricInfo
+    classes: Sequence[Any] = ()
+    positive: int = -1
+
+    @property
+    def label(self) -> Any:
+        """The positive class; None unless binary."""
+        return self.classes[self.positive] if self.positive >= 0 else None
+
+    def truth(self, y: Array) -> Array:
+        """Labels or values as the metric wants them."""
+        return truth(y, self.info, self.label, self.classes)
+
+    def said(self, said: Outputs) -> Array:
+        """A model's output as the metric wants it."""
+        return said.of_kind(self.info.uses, self.label)
+
+    def score(self, y: Array, said: Outputs) -> float:
+        """The metric's value; NaN where it is undefined."""
+        return self.info.of(self.truth(y), self.said(said))
+
+
+def measured(of: Measure, task: Task, y: Array, said: Outputs) -> dict[str, float]:
     """The metric that decides, and all of ours for this task, by name.
 
     Raises LineError if a project's own function gives NaN for these rows: all there are.
     """
-    label = classes[positive] if positive >= 0 else None
-    ours = [it for it in METRICS.values() if task in it.tasks and it.name != info.name]
-    found = {
-        it.name: it.of(truth(y, it, label, classes), said.of_kind(it.uses, label))
-        for it in (info, *ours)
-    }
-    if ":" in info.name and np.isnan(found[info.name]):
-        raise LineError(f"{info.name} returned NaN for all {len(y)} held-out rows")
+    ours = [it for it in METRICS.values() if task in it.tasks and it.name != of.info.name]
+    found = {it.name: replace(of, info=it).score(y, said) for it in (of.info, *ours)}
+    if ":" in of.info.name and np.isnan(found[of.info.name]):
+        raise LineError(f"{of.info.name} returned NaN for all {len(y)} held-out rows")
     return found
 
 
-def fit(pipeline: Any, frame: Any, y: Array) -> Any:
-    """Fit it; whatever the project's code raises becomes an error that names the cause."""
-    if not (hasattr(pipeline, "fit") and hasattr(pipeline, "predict")):
+def seeded(pipeline: Any, seed: int) -> list[str]:
+    """Give every `random_state` that is None the seed; returns their names."""
+    given = pipeline.get_params(deep=True)
+    open_ = [it for it in given if it.rpartition("__")[2] == "random_state" and given[it] is None]
+    if open_:
+        pipeline.set_params(**dict.fromkeys(open_, seed))
+    return sorted(open_)
+
+
+def demand_estimator(pipeline: Any) -> None:
+    """Raises LineError for what is no scikit-learn estimator."""
+    if not all(hasattr(pipeline, it) for it in ("fit", "predict", "get_params", "set_params")):
         raise LineError(
             f"pipeline.py: pipeline() returned {type(pipeline).__name__}, "
             "expected a scikit-learn estimator or pipeline"
         )
-    with _blaming_the_pipeline("be fitted"):
+
+
+def fit(pipeline: Any, frame: Any, y: Array) -> Any:
+    """Fit it; whatever the project's code raises becomes an error that names the cause."""
+    demand_estimator(pipeline)
+    with blaming_the_pipeline("be fitted"):
         pipeline.fit(frame, y)
     return pipeline
 
 
 def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
     """Score rows; (n, columns) in, (n,) out."""
-    with _blaming_the_pipeline("score rows"):
+    with blaming_the_pipeline("score rows"):
         if task == "regression":
             return Outputs(np.asarray(model.predict(frame), dtype=float).reshape(-1), None)
         probabilities = np.asarray(model.predict_proba(frame), dtype=float)
@@ -139,7 +169,7 @@ def outputs(model: Any, frame: Any, task: Task, positive: int) -> Outputs:
 
 
 @contextmanager
-def _blaming_the_pipeline(to: str) -> Iterator[None]:
+def blaming_the_pipeline(to: str) -> Iterator[None]:
     """The project's own code may raise anything; people need its name and what it was at."""
     try:
         yield
@@ -148,21 +178,23 @@ def _blaming_the_pipeline(to: str) -> Iterator[None]:
 
 
 def checks(
-    metric: str | MetricInfo, y_train: Array, y_test: Array, said: Outputs, positive: Any = None
+    of: Measure, y_train: Array, y_test: Array, said: Outputs, *, seed: int = 0
 ) -> list[Verdict]:
     """Is what the model says finite, and better than a baseline that never looks at the row?
 
-    `y_train` and `y_test` are in the metric's form (see `truth`).
+    `y_train` and `y_test` are labels or values.
     """
-    info, n = known(metric), len(y_test)
+    n = len(y_test)
     if n == 0:
         raise DataError("no held-out rows: the data is too small for split.share")
     finite = bool(np.isfinite(said.scores).all())
-    found = info.of(y_test, said.of_kind(info.uses, positive)) if finite else float("nan")
-    dummy = baseline(info, y_train, y_test)
-    better = found > dummy if info.greater_is_better else found < dummy
-    comparable = np.isfinite(found) and np.isfinite(dummy)
-    learned = Outcome.PASS if better else Outcome.FAIL
+    learned, truth_ = of.truth(y_train), of.truth(y_test)
+    always = constant(of.info, learned, truth_)
+    better = (
+        better_than(of.info, truth_, always, of.said(said), seed=seed)
+        if finite
+        else Verdict(check="better than a constant", outcome=Outcome.INCONCLUSIVE, n=n)
+    )
     return [
         Verdict(
             check="finite predictions",
@@ -170,31 +202,23 @@ def checks(
             n=n,
             detail=f"{int((~np.isfinite(said.scores)).sum())} of {n} are not finite",
         ),
-        Verdict(
-            check="better than a constant",
-            outcome=learned if comparable else Outcome.INCONCLUSIVE,
-            value=found if comparable else None,
-            limit=dummy if comparable else None,
-            n=n,
-            detail=f"{info.name} {found:.4f}, a constant gets {dummy:.4f}",
-        ),
+        better,
     ]
 
 
-def baseline(info: MetricInfo, y_train: Array, y_test: Array) -> float:
-    """What a model gets that always says the same, learned from `y_train`.
+def constant(info: MetricInfo, y_train: Array, y_test: Array) -> Array:
+    """What a model says of the rows of `y_test` that always says the same, learned from `y_train`.
 
-    The commonest label, the classes' shares, or the better one of mean and median.
+    The commonest label, the classes' shares, or the better one of mean and median; both in the
+    metric's form (see `truth`).
     """
     n = len(y_test)
     if info.uses == "value":
-        values = [info.of(y_test, np.full(n, float(of(y_train)))) for of in (np.mean, np.median)]
-        best: float = (max if info.greater_is_better else min)(values)
-        return best
+        said = [np.full(n, float(of(y_train))) for of in (np.mean, np.median)]
+        return max(said, key=lambda it: info.sign * info.of(y_test, it))
     if info.uses == "probability":
-        return info.of(y_test, np.full(n, float(np.mean(y_train))))
+        return np.full(n, float(np.mean(y_train)))
     if info.uses == "probabilities":
-        shares = np.bincount(y_train) / len(y_train)
-        return info.of(y_test, np.tile(shares, (n, 1)))
+        return np.tile(np.bincount(y_train) / len(y_train), (n, 1))
     labels, counts = np.unique(y_train, return_counts=True)
-    return info.of(y_test, np.full(n, labels[counts.argmax()], dtype=y_train.dtype))
+    return np.full(n, labels[counts.argmax()], dtype=y_train.dtype)

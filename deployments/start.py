@@ -27,7 +27,7 @@ def start(settings: Settings, out: Console) -> None:
             out.print("[dim]  applied prefect.yaml[/dim]")
         _restore(settings, out)
     out.print(f"Prefect  http://127.0.0.1:{settings.prefect_port}")
-    out.print(f"MLflow   {settings.mlflow_url}")
+    out.print(f"MLflow   {settings.registry_url}")
     out.print(f"gateway  {settings.gateway_url}/<environment>/<model>/predict")
 
 

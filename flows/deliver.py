@@ -5,10 +5,13 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import Model, Trigger
+from tasks.behave import run_tests
 from tasks.bundle import build_image, make_bundle
+from tasks.document import write_card
 from tasks.evaluate import evaluate
+from tasks.explain import explain
 from tasks.line import Job, at_work, pull_the_cord
-from tasks.register import mirror, record, register
+from tasks.register import attach, mirror, record, register, reports
 from tasks.release import roll_out
 from tasks.results import Released, Snapshot
 from tasks.snapshot import take_snapshot
@@ -33,14 +36,30 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("splitting", split.verdicts)
     trained = train(job, split)
     pull_the_cord("training", trained.verdicts)
+    explained = explain(job, split, trained)
+    tested = run_tests(job, trained)
     evaluated = evaluate(job, snapshot, trained)
-    version = register(job, snapshot, trained, evaluated)
+    version = register(job, snapshot, split, trained, evaluated)
     bundled = make_bundle(job, trained, version)
+    found = {
+        "validate": validated.verdicts,
+        "split": split.verdicts,
+        "train": trained.verdicts,
+        "test": tested.verdicts,
+        "explain": explained.verdicts,
+        "evaluate": evaluated.verdicts,
+    }
+    card = write_card(job, snapshot, trained, bundled, explained, evaluated, found)
+    attach(job, bundled, reports(validated, evaluated, explained, card))
     image = build_image(job, bundled)
-    record(job, snapshot, trained, bundled, image)
+    record(job, snapshot, split, trained, bundled, image)
+    mirror(job)
+    pull_the_cord("tests", tested.verdicts)
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
+    mirror(job)
     released = roll_out(job, version, "production")
-    mirror(job, released)
-    sum_up(job, snapshot, validated, trained, evaluated, released)
+    mirror(job)
+    verdicts = [it for station in reversed(found.values()) for it in station]
+    sum_up(job, snapshot, trained, evaluated, verdicts, released)
     return released

@@ -21,5 +21,5 @@ def release(
     """Bring a registered version through an environment's release plan."""
     with at_work("release", model, trigger) as job:
         released = roll_out(job, version, environment)
-        mirror(job, released)
+        mirror(job)
         return released

@@ -21,5 +21,5 @@ def rollback(
     """Return to a version (none: the one before the champion); interrupts a release at work."""
     with at_work("rollback", model, trigger, queue=False) as job:
         released = roll_back(job, version or version_before(job, environment), environment)
-        mirror(job, released)
+        mirror(job)
         return released

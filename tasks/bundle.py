@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prefect import get_run_logger
 
+from andon.adapters.builds import read_fitted
 from andon.adapters.files import key_of, stored
 from andon.errors import LineError
 from andon.spec import ModelSpec
@@ -76,13 +77,12 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> Written:
     from andon.adapters import tables
     from serving.bundle import Manifest, read_signature
     from serving.compiling.parity import MOST
-    from serving.engines.sklearn import read_model
     from serving.writing import write_bundle
 
     folder, spec = line.settings.state / trained.folder, line.spec
     facts = json.loads((folder / "facts.json").read_text())
     signature = read_signature(folder)
-    model = read_model(folder / "model.skops")
+    model = read_fitted(folder)
     held_out = pl.read_parquet(folder / "held_out.parquet")
     rows = held_out.head(SAMPLES)
     frame = tables.training_frame(held_out.head(MOST), signature.columns)

@@ -17,7 +17,6 @@ from andon.errors import DataError
 from andon.verdict import Outcome, Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Evaluated, Snapshot, Trained
-from tasks.train import target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,10 +100,12 @@ def _held(line: Line, trained: Trained) -> _Held:
 
 
 def _case(line: Line, build: Build, table: pl.DataFrame) -> Case:
+    from andon.adapters import tables
+
     return Case(
         spec=line.spec,
         info=metric_of(line.spec, line.settings.project),
-        y=target(table, line.spec),
+        y=tables.target(table, line.spec),
         challenger=build.outputs(table, line.spec),
         champion=None,
         classes=build.classes,

@@ -14,6 +14,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from andon.adapters.files import load_settings, model_names
+from andon.adapters.mlflow_mirror import mend
+from andon.adapters.mlflow_registry import Registry
 from andon.errors import LineError
 from tasks.events import send
 from tasks.line import ledger_of, line_for, station
@@ -41,6 +43,35 @@ def restore() -> dict[str, str]:
     table = "\n".join(["| place | as the ledger says |", "| --- | --- |", *rows])
     create_markdown_artifact(
         table, key="reconciled", description="every place, made as it should be"
+    )
+    return done
+
+
+@station()
+def mend_registry() -> dict[str, str]:
+    """MLflow as the ledger says: what was edited by hand is told and set back.
+
+    A silent MLflow is told, too, and stops nothing.
+    """
+    settings, log = load_settings(), get_run_logger()
+    ledger = ledger_of(settings)
+    models = [it for it in ledger.models() if ledger.candidates(it)]
+    done: dict[str, str] = {}
+    try:
+        registry = Registry(settings.registry_url)
+        for model in models:
+            changes = mend(ledger, registry, model)
+            done[f"registry/{model}"] = "; ".join(changes) or "as the ledger says"
+    except LineError as error:
+        done |= {
+            f"registry/{it}": f"failed: {error}" for it in models if f"registry/{it}" not in done
+        }
+    for place, what in done.items():
+        log.info("%s: %s", place, what)
+    rows = [f"| {place} | {what.replace('|', '/')} |" for place, what in done.items()]
+    table = "\n".join(["| model in MLflow | what was mended |", "| --- | --- |", *rows])
+    create_markdown_artifact(
+        table, key="registry-mended", description="MLflow, made as the ledger says"
     )
     return done
 

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
 
+from andon import registered
 from andon.adapters import projects
-from andon.adapters.files import key_of
-from andon.adapters.mlflow_registry import SERVED, Build, Registry
+from andon.adapters.files import file_hash, key_of
+from andon.adapters.ledger import Candidate
+from andon.adapters.mlflow_files import Extras
+from andon.adapters.mlflow_mirror import mirror as mirror_aliases
+from andon.adapters.mlflow_registry import BUILD, SERVED, Build, Registry, Rows, shown
 from andon.errors import LineError
-from andon.spec import ModelSpec
+from andon.spec import Frozen
 from andon.verdict import gate
-from tasks.line import Job, line_for, station
-from tasks.results import Bundled, Evaluated, Released, Snapshot, Trained
+from tasks.line import Job, Line, line_for, station
+from tasks.results import Bundled, Evaluated, Snapshot, SplitRows, Trained
+
+CARD = "card.md"
+EVALUATION = "andon.evaluation"  # the latest: a champion that comes later judges anew
 
 
 @station()
-def register(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated) -> str:
+def register(
+    job: Job, snapshot: Snapshot, split: SplitRows, trained: Trained, evaluated: Evaluated
+) -> str:
     """Register the build in MLflow and return its version; the same build gives the same.
 
     Served in another way, it is another version: what is live would change.
     """
     line = line_for(job.model)
-    registry = Registry(line.settings)
-    version = registry.version_of(
-        job.model, trained.key, key_of(line.spec.serving, line.spec.logging)
+    registry = Registry(line.settings.registry_url)
+    candidates = line.ledger.candidates(job.model)
+    served = _served(line)
+    version = registry.version_of(job.model, trained.key, served) or _recorded(
+        registry, candidates, trained.key, served
     )
-    version = version or registry.register(_build(job, snapshot, trained, evaluated))
-    registry.alias(job.model, "candidate", version)
+    taken = {it.version for it in candidates if not _is(it, trained.key, served)}
+    tags = lineage(job, line, snapshot, split, trained)
+    if version is None or version in taken:
+        version = registry.register(_build(line, snapshot, split, trained, tags), taken=taken)
+    recorded = next((it.tags for it in candidates if it.version == version and it.tags), tags)
+    outcome = gate(evaluated.verdicts).value
+    registry.set_tags(job.model, version, {**shown(recorded), EVALUATION: outcome})
     create_link_artifact(
         registry.link(job.model, version),
         link_text=f"{job.model} v{version} in MLflow",
@@ -38,48 +56,113 @@ def register(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluate
     return version
 
 
-def _served(spec: ModelSpec) -> str:
+def _served(line: Line) -> str:
     """What a bundle is made of beside the build."""
-    return key_of(spec.serving, spec.logging)
+    return key_of(line.spec.serving, line.spec.logging)
 
 
-def _build(job: Job, snapshot: Snapshot, trained: Trained, evaluated: Evaluated) -> Build:
+def _is(candidate: Candidate, build: str, served: str) -> bool:
+    """Whether it is this build, served this way; older ledgers do not say how."""
+    kept = (candidate.tags or {}).get(SERVED, served)
+    return (candidate.build, kept) == (build, served)
+
+
+def _recorded(
+    registry: Registry, candidates: list[Candidate], build: str, served: str
+) -> str | None:
+    """The version on the ledger, if MLflow has it: somebody may have taken its tags away."""
+    mine = [it.version for it in candidates if it.tags and _is(it, build, served)]
+    there = registry.tags(candidates[0].model) if mine else {}
+    return next((it for it in mine if it in there), None)
+
+
+def _build(
+    line: Line, snapshot: Snapshot, split: SplitRows, trained: Trained, tags: dict[str, str]
+) -> Build:
     import polars as pl
 
     from andon.adapters import tables
+    from andon.adapters.builds import read_fitted
     from serving.bundle import read_signature
-    from serving.engines.sklearn import TRUSTED, read_model
+    from serving.engines.sklearn import TRUSTED
+    from tasks.split import HELD_OUT
     from tasks.train import LIBRARIES
 
-    line = line_for(job.model)
     folder = line.settings.state / trained.folder
     columns = read_signature(folder).columns
-    example = tables.training_frame(pl.read_parquet(folder / "held_out.parquet").head(5), columns)
-    commit = projects.commit(line.settings.project)
+    example = tables.training_frame(pl.read_parquet(folder / HELD_OUT).head(5), columns)
+    estimator = read_fitted(folder)
     return Build(
-        model=job.model,
+        model=line.spec.name,
         key=trained.key,
-        estimator=read_model(folder / "model.skops"),
+        estimator=estimator,
         trusted=TRUSTED,
-        params={
-            "rows_learned": trained.rows[0],
-            "rows_held_out": trained.rows[1],
-            "seed": line.spec.seed,
-            "metric": line.spec.metric_name,
-        },
+        params={**registered.parameters(_get_params(estimator)), **_params(line, folder)},
         metrics=trained.metrics,
-        tags={
-            SERVED: _served(line.spec),
-            "andon.snapshot": snapshot.hash,
-            "andon.commit": str(commit),
-            "andon.trigger": job.trigger,
-            "andon.flow_run": job.run_id,
-            "andon.evaluation": gate(evaluated.verdicts).value,
-        },
+        tags=tags,
         example=example,
-        artifacts=(folder / "facts.json", folder / "profile.json", folder / "signature.json"),
+        inputs=_inputs(line.spec.name, snapshot, split),
         requirements=tuple(f"{it}=={_version(it)}" for it in LIBRARIES),
     )
+
+
+def _get_params(estimator: Any) -> dict[str, Any]:
+    return dict(estimator.get_params(deep=True)) if hasattr(estimator, "get_params") else {}
+
+
+def _params(line: Line, folder: Path) -> dict[str, str]:
+    """What was decided beside the pipeline's own parameters."""
+    spec, facts = line.spec, json.loads((folder / "facts.json").read_text())
+    given = {
+        "andon.rows_learned": facts["rows"][0],
+        "andon.rows_held_out": facts["rows"][1],
+        "andon.seed": spec.seed,
+        "andon.metric": spec.metric_name,
+        "andon.folds": spec.training.folds,
+        "andon.search": spec.training.search and spec.training.search.kind,
+    }
+    found = facts.get("search")
+    if isinstance(found, dict):
+        given |= {f"andon.search.{name}": value for name, value in found.items()}
+    return registered.parameters(given)
+
+
+def _inputs(model: str, snapshot: Snapshot, split: SplitRows) -> tuple[Rows, ...]:
+    """Both parts of the split have the snapshot's digest: the source says which part it is."""
+    parts = (("training", "learn"), ("evaluation", "held out"))
+    return tuple(
+        Rows(
+            context=context,
+            name=f"{model}, {part}",
+            digest=snapshot.hash,
+            source={"from": snapshot.source, "md5": snapshot.hash, "split": split.key},
+            columns=snapshot.columns,
+            rows=rows,
+        )
+        for (context, part), rows in zip(parts, split.rows, strict=True)
+    )
+
+
+def lineage(
+    job: Job, line: Line, snapshot: Snapshot, split: SplitRows, trained: Trained
+) -> dict[str, str]:
+    """Where a version comes from: its tags in MLflow and on the ledger."""
+    commit = projects.commit(line.settings.project)
+    lock = line.settings.project / "uv.lock"
+    return {
+        BUILD: trained.key,
+        SERVED: _served(line),
+        "andon.snapshot": snapshot.hash,
+        "andon.split": split.key,
+        "andon.commit": commit.sha,
+        "andon.dirty": str(commit.dirty).lower(),
+        "andon.lock": file_hash(lock)[:16] if lock.is_file() else "none",
+        "andon.trigger": job.trigger,
+        "andon.flow_run": job.run_id,
+        "mlflow.source.name": f"models/{job.model}/pipeline.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit.sha,
+    }
 
 
 def _version(library: str) -> str:
@@ -89,19 +172,56 @@ def _version(library: str) -> str:
 
 
 @station()
-def mirror(job: Job, released: Released) -> None:
-    """Show in MLflow who is champion. The ledger decides; a silent MLflow changes nothing."""
-    if released.environment != "production":
-        return
+def attach(job: Job, bundled: Bundled, files: tuple[str, ...]) -> None:
+    """Put the bundle, the card and the reports on the version; the card's top describes it.
+
+    `files` are files or folders, relative to the state folder; what is not there is passed over.
+    """
+    line = line_for(job.model)
+    state = line.settings.state
+    places = tuple(path for path in (state / it for it in files) if path.exists())
+    extras = Extras(
+        tags={"andon.bundle": bundled.digest, "andon.bundle_folder": bundled.folder},
+        bundle=state / bundled.folder,
+        files=places,
+        description=_card(places),
+    )
+    for left_out in Registry(line.settings.registry_url).attach(job.model, bundled.version, extras):
+        get_run_logger().warning("not put into MLflow: %s", left_out)
+
+
+def _card(places: tuple[Path, ...]) -> str:
+    """The top of the first card there is."""
+    cards = (it / CARD if it.is_dir() else it for it in places)
+    text = next((it.read_text("utf-8") for it in cards if it.name == CARD and it.is_file()), "")
+    return registered.in_short(text)
+
+
+def reports(*results: Frozen) -> tuple[str, ...]:
+    """Where stations say that their reports are: `report` and `folder` of their results."""
+    found = (getattr(it, name, None) for it in results for name in ("report", "folder"))
+    return tuple(str(it) for it in found if it)
+
+
+@station()
+def mirror(job: Job) -> None:
+    """Make MLflow's aliases as the ledger says. A silent MLflow changes nothing that serves."""
+    line, log = line_for(job.model), get_run_logger()
     try:
-        Registry(line_for(job.model).settings).alias(job.model, "champion", released.version)
+        for change in mirror_aliases(line.ledger, Registry(line.settings.registry_url), job.model):
+            log.info("MLflow: %s", change)
     except LineError as error:
-        get_run_logger().warning("MLflow's alias was not set: %s", error)
+        log.warning("MLflow's aliases are not as the ledger says, reconcile will see: %s", error)
 
 
 @station()
 def record(
-    job: Job, snapshot: Snapshot, trained: Trained, bundled: Bundled, image: str | None
+    job: Job,
+    snapshot: Snapshot,
+    split: SplitRows,
+    trained: Trained,
+    bundled: Bundled,
+    image: str | None,
 ) -> None:
     """Write the version's lineage to the ledger, once."""
     line = line_for(job.model)
@@ -119,4 +239,5 @@ def record(
         metrics=json.loads(json.dumps(trained.metrics)),
         trigger=job.trigger,
         run_id=job.run_id,
+        tags=shown(lineage(job, line, snapshot, split, trained)),
     )

@@ -9,7 +9,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from andon.adapters.driver import Order
 from andon.adapters.ledger import Release
+from andon.adapters.mlflow_mirror import promoted
 from andon.errors import LineError
+from andon.registered import before
 from andon.rollout import Phase
 from andon.spec import Limits, Step
 from andon.verdict import Outcome, Verdict, gate
@@ -79,19 +81,13 @@ def version_before(job: Job, environment: str) -> str:
     champion = ledger.champion(environment, job.model)
     if champion is None:
         raise LineError(f"{job.model} has no champion in {environment}: nothing to roll back")
-    promoted = [
-        it
-        for it in ledger.releases(job.model, environment, limit=1_000)
-        if it.rollout.phase is Phase.PROMOTED
-    ]
-    first = min(it.seq for it in promoted if it.version == champion.version)
-    earlier = [it.version for it in promoted if it.seq < first]
-    if not earlier:
+    earlier = before(promoted(ledger, job.model, environment))
+    if earlier is None:
         raise LineError(
             f"{job.model} v{champion.version} is the first champion in {environment}: "
             "there is no earlier version to return to"
         )
-    return earlier[0]
+    return earlier
 
 
 def _drive(job: Job, line: Line, version: str, order: Order) -> Released:

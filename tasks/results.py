@@ -17,10 +17,11 @@ class Snapshot(Frozen):
 
 
 class Validated(Frozen):
-    """The expectations' verdicts."""
+    """The expectations' verdicts, and the page that tells them (a path in the state folder)."""
 
     key: str
     verdicts: tuple[Verdict, ...]
+    report: str
 
 
 class SplitRows(Frozen):
@@ -43,6 +44,12 @@ class Trained(Frozen):
     folder: str
     metrics: dict[str, float]
     rows: tuple[int, int]
+    verdicts: tuple[Verdict, ...]
+
+
+class Tested(Frozen):
+    """How it behaves."""
+
     verdicts: tuple[Verdict, ...]
 
 

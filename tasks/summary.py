@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from andon.verdict import Verdict
 from tasks.line import Job, show, station, verdict_table
-from tasks.results import Evaluated, Released, Snapshot, Trained, Validated
+from tasks.results import Evaluated, Released, Snapshot, Trained
 
 
 @station()
 def sum_up(
     job: Job,
     snapshot: Snapshot,
-    validated: Validated,
     trained: Trained,
     evaluated: Evaluated,
+    verdicts: list[Verdict],
     released: Released,
 ) -> None:
     """Say what was delivered, of what, and why it may serve; reused stations are in it too."""
     metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in trained.metrics.items())
-    verdicts = [*evaluated.verdicts, *trained.verdicts, *validated.verdicts]
     lines = [
         f"# {job.model} v{released.version}: {released.outcome} in {released.environment}",
         f"asked for by {job.trigger}; {released.reason}",

@@ -10,7 +10,6 @@ What the delivery spec itself promises is always checked, with or without a suit
 from __future__ import annotations
 
 import json
-import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,15 @@ from typing import Any
 
 import polars as pl
 
+from andon import findings
 from andon.adapters.scan import gx
+from andon.adapters.scan.check import ROW
 from andon.adapters.scan.compiled import compiled
 from andon.errors import DataError
-from andon.promises import STOPS, Json, promised
+from andon.promises import Json, promised
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
 
-_SAMPLES = 5
 _ROWS = "andon_rows"
 # GX keeps its current project in a global.
 _ONE_AT_A_TIME = threading.Lock()
@@ -54,16 +54,47 @@ def validate(parquet: Path, suite: Path | None, spec: ModelSpec) -> ValidationRe
         data = pl.scan_parquet(parquet, glob=False)
         schema = data.collect_schema()
         columns = schema.names()
-        configs = [*promised(spec, columns), *own]
-        expectations = gx.built(configs, suite)
+        expectations = gx.built([*promised(spec, columns), *own], suite)
         infinite = {name: pl.col(name).is_infinite().sum() for name in _floats(schema)}
-        found, counts = compiled(data, expectations, {**infinite, _ROWS: pl.len()})
-        with _ONE_AT_A_TIME:
-            result = _completed(data, expectations, found, spec.name)
+        result, counts, _ = judged(data, expectations, spec.name, infinite)
+        verdicts = _told(data, result["results"], spec)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{parquet}: not a readable Parquet file: {error}") from None
-    told = [_verdict(it, columns) for it in result["results"]]
-    return ValidationReport([*_plain(columns, counts, spec), *told], result)
+    return ValidationReport([*_plain(columns, counts, spec), *verdicts], result)
+
+
+def judged(
+    data: pl.LazyFrame, expectations: list[Any], name: str, also: dict[str, pl.Expr]
+) -> tuple[Json, Json, set[int]]:
+    """GX's result, the figures `also`, and which expectations, by place, the scan answered."""
+    found, counts = compiled(data, expectations, {**also, _ROWS: pl.len()})
+    with _ONE_AT_A_TIME:
+        return _completed(data, expectations, found, name), counts, set(found)
+
+
+def _told(data: pl.LazyFrame, results: list[Json], spec: ModelSpec) -> list[Verdict]:
+    """The verdicts, with the keys of failing rows; values of masked columns leave the results."""
+    columns, hidden = data.collect_schema().names(), findings.hidden(spec)
+    key = spec.key if spec.key in columns else None
+    keys = _keys(data, key, {place for it in results for place in findings.failing(it)})
+    if key in hidden:
+        keys = dict.fromkeys(keys, findings.MASKED)
+    verdicts = []
+    for it in results:
+        findings.masked(it, hidden)
+        rows = findings.located(it, keys, key)
+        verdicts.append(findings.verdict(it, columns, rows, key))
+    return verdicts
+
+
+def _keys(data: pl.LazyFrame, key: str | None, places: set[int]) -> dict[int, Any]:
+    """The keys of some rows: one more pass over one column, if a row failed at all."""
+    if key is None or not places:
+        return {}
+    wanted = pl.Series(sorted(places), dtype=pl.UInt32).implode()
+    rows = data.select(key).with_row_index(ROW).filter(pl.col(ROW).is_in(wanted))
+    table = rows.select(ROW, key).collect(engine="streaming")
+    return {row: gx.plain_json(value) for row, value in table.iter_rows()}
 
 
 def _completed(
@@ -158,64 +189,3 @@ def _plain(columns: list[str], counts: Json, spec: ModelSpec) -> list[Verdict]:
             detail=f"infinite values in {listed}; make them null" if bad else "",
         ),
     ]
-
-
-def _verdict(it: Json, columns: list[str]) -> Verdict:
-    config, result = it["expectation_config"], it.get("result") or {}
-    kwargs = config["kwargs"]
-    severity = config.get("severity") or STOPS
-    named = [kwargs[k] for k in ("column", "column_A", "column_B") if k in kwargs]
-    named += kwargs.get("column_list") or []
-    detail = "" if it["success"] else _detail(it, [n for n in named if n not in columns], columns)
-    if detail and severity != STOPS:
-        detail = f"warning: {detail}"
-    unexpected = result.get("unexpected_count")
-    share, observed = result.get("unexpected_percent"), result.get("observed_value")
-    evidence = {
-        "severity": severity,
-        "unexpected_count": unexpected,
-        "samples": (result.get("partial_unexpected_list") or [])[:_SAMPLES] or None,
-        "observed": observed,
-    }
-    return Verdict(
-        check=config["type"] + (f"({', '.join(map(str, named))})" if named else ""),
-        outcome=Outcome.FAIL if not it["success"] and severity == STOPS else Outcome.PASS,
-        value=share / 100 if share is not None else _number(observed),
-        limit=1 - kwargs.get("mostly", 1) if share is not None else None,
-        n=result.get("element_count") or 0,
-        detail=detail,
-        evidence={name: value for name, value in evidence.items() if value is not None},
-    )
-
-
-def _detail(it: Json, missing: list[str], columns: list[str]) -> str:
-    """What is wrong, what was expected, and what to do, in one sentence."""
-    config, result = it["expectation_config"], it.get("result") or {}
-    kwargs, notes = config["kwargs"], config.get("meta", {}).get("notes")
-    advice = f"; {notes}" if isinstance(notes, str) else ""
-    if missing:
-        named = ", ".join(map(repr, missing))
-        return f"column {named} is missing; the data has {', '.join(columns)}{advice}"
-    if message := it["exception_info"]["exception_message"]:
-        return f"cannot be computed on this data: {message}{advice}"
-    hidden = ("column", "column_A", "column_B", "column_list", "batch_id")
-    wanted = ", ".join(f"{k}={v}" for k, v in kwargs.items() if k not in hidden and v is not None)
-    expected = f"; expected {wanted}" if wanted else ""
-    mismatched = (result.get("details") or {}).get("mismatched")
-    if isinstance(mismatched, dict):
-        parts = [f"{what}: {', '.join(names)}" for what, names in mismatched.items()]
-        return f"columns {'; '.join(parts)}{advice}"
-    if result.get("unexpected_count") is None:
-        lacks = result.get("partial_missing_list")
-        found = f"lacks {lacks}" if lacks else f"found {result.get('observed_value')}"
-        return f"{found}{expected}{advice}"
-    n, bad = result.get("element_count", 0), result["unexpected_count"]
-    if config["type"] == "expect_column_values_to_not_be_null":
-        return f"{bad} of {n} values are null{expected}{advice}"
-    samples = ", ".join(map(repr, (result.get("partial_unexpected_list") or [])[:_SAMPLES]))
-    return f"{bad} of {n} values are not as expected, such as {samples}{expected}{advice}"
-
-
-def _number(observed: Any) -> float | None:
-    usable = isinstance(observed, int | float) and math.isfinite(observed)
-    return float(observed) if usable else None

@@ -38,6 +38,7 @@ def load_settings(project: Path | None = None) -> Settings:
         "home": os.environ.get("ANDON_HOME"),
         "port_base": os.environ.get("ANDON_PORT_BASE"),
         "database_url": os.environ.get("ANDON_DATABASE_URL"),
+        "mlflow_url": os.environ.get("ANDON_MLFLOW_URL"),
         "base_image": os.environ.get("ANDON_BASE_IMAGE"),
     }
     overrides: dict[str, Any] = {key: value for key, value in variables.items() if value}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from andon import training
-from andon.adapters import projects, tables
+from andon.adapters import builds, projects, tables
 from andon.adapters.attribution import attribution
 from andon.adapters.dependence import dependences
 from andon.adapters.explaining import Subject, alike, importances, sample
@@ -31,17 +30,12 @@ def subject(build: Path, spec: ModelSpec, project: Path, rows: int) -> Subject:
 
     Raises LineError if the folder is not one, or the rows do not fit.
     """
-    from serving.engines.sklearn import read_model
-
-    facts = json.loads((build / "facts.json").read_text())
-    columns = read_signature(build).columns
+    facts, columns = builds.read_facts(build), read_signature(build).columns
     table, total = sample(build / "held_out.parquet", rows, spec.seed, len(columns))
-    y = table[spec.target]
-    truth = y.cast(float).to_numpy() if spec.task == "regression" else np.asarray(y.to_list())
     return Subject(
-        model=read_model(build / "model.skops"),
+        model=builds.read_fitted(build),
         frame=tables.training_frame(table, columns),
-        y=truth,
+        y=tables.target(table, spec),
         columns=columns,
         spec=spec,
         metric=projects.metric_of(spec, project),
@@ -190,13 +184,10 @@ def _scored(build: Path, found: Subject, champion: tuple[str, Path] | None) -> t
 
 def _scores_of(theirs: Path, build: Path, found: Subject) -> Any:
     """Another build's scores of this one's rows; raises LineError if it cannot score them."""
-    from serving.engines.sklearn import read_model
-
-    facts = json.loads((theirs / "facts.json").read_text())
+    facts = builds.read_facts(theirs)
     if facts["classes"][facts["positive"]] != found.named:
         raise LineError("it scores another label")
     seed, columns = found.spec.seed, read_signature(theirs).columns
     table, _ = sample(build / "held_out.parquet", PICTURE_ROWS, seed, len(found.columns))
     frame = tables.training_frame(table, columns)
-    model = read_model(theirs / "model.skops")
-    return training.outputs(model, frame, "binary", facts["positive"]).scores
+    return training.outputs(builds.read_fitted(theirs), frame, "binary", facts["positive"]).scores

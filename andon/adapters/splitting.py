@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from andon import splits
+from andon import leakage, splits
 from andon.adapters import tables
 from andon.errors import DataError
 from andon.spec import GroupSplit, ModelSpec, TimeSplit
@@ -40,7 +40,23 @@ def split(table: pl.DataFrame, spec: ModelSpec) -> Parts:
     both = Outcome.PASS if learn.height and out.height else Outcome.FAIL
     detail = f"{learn.height:,} rows to learn from, {out.height:,} held out, {how}"
     verdicts = [Verdict(check="both parts have rows", outcome=both, n=len(held), detail=detail)]
-    return Parts(learn, out, tables.signature(learn, spec), how, verdicts)
+    signature = tables.signature(learn, spec)
+    if both is Outcome.PASS:
+        verdicts += _leaks(learn, out, [it.name for it in signature.columns], spec)
+    return Parts(learn, out, signature, how, verdicts)
+
+
+def _leaks(
+    learn: pl.DataFrame, out: pl.DataFrame, features: list[str], spec: ModelSpec
+) -> list[Verdict]:
+    rule, by_time = spec.leakage, isinstance(spec.split, TimeSplit)
+    found = [
+        leakage.duplicates(learn, out, [*features, spec.target], rule),
+        leakage.target_like(learn, out, features, spec.target, spec.task, rule),
+    ]
+    if spec.time is not None:
+        found.append(leakage.time_travel(learn, out, features, spec.time, by_time=by_time))
+    return found
 
 
 def _held_out(table: pl.DataFrame, spec: ModelSpec) -> tuple[splits.Held, str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from andon.adapters.scans import Part, culprit, first_line, kinds, read, read_parts
 from andon.errors import DataError
 from andon.profile import as_numbers
 from andon.spec import ModelSpec
@@ -23,7 +23,26 @@ if TYPE_CHECKING:
 SNAPSHOT = "data.parquet"
 MANY_CATEGORIES = 1_000
 # Fixed, so that one content has one sequence of bytes on any number of cores.
-_ROW_GROUP = 50_000
+_ROW_GROUP, _MIN_ROW_GROUP, _CELLS = 50_000, 1_000, 4_000_000
+__all__ = [
+    "MANY_CATEGORIES",
+    "SNAPSHOT",
+    "Part",
+    "SnapshotInfo",
+    "from_records",
+    "keys",
+    "kinds",
+    "read",
+    "read_parts",
+    "records",
+    "row_count",
+    "signature",
+    "texts",
+    "training_frame",
+    "write",
+    "write_parts",
+    "write_snapshot",
+]
 
 
 @dataclass(frozen=True)
@@ -35,34 +54,47 @@ class SnapshotInfo:
     columns: dict[str, Kind]
 
 
-def read(path: Path) -> pl.LazyFrame:
-    """A Parquet or CSV file (by its ending), in canonical types; raises DataError.
-
-    Canonical: text for categories, naive UTC for times, null (not NaN) for what is missing.
-    """
-    try:
-        scanned = _scan(path)
-        schema = scanned.collect_schema()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        what = "CSV" if path.suffix == ".csv" else "Parquet"
-        raise DataError(f"{path}: not a readable {what} file: {_first_line(error)}") from None
-    kinds(schema, file=str(path))
-    return scanned.with_columns(_canonical(name, dtype) for name, dtype in schema.items())
-
-
 def write_snapshot(source: Path, folder: Path) -> SnapshotInfo:
     """Write `source` as canonical Parquet into `folder`; equal content gives equal bytes."""
-    target = folder / SNAPSHOT
+    return write_parts([Part(source, str(source))], folder / SNAPSHOT)
+
+
+def write_parts(parts: Sequence[Part], target: Path) -> SnapshotInfo:
+    """Write files as one canonical Parquet file; equal rows give equal bytes, by any files.
+
+    In bounded memory: the rows stream. Raises DataError; what is left at `target` then is no data.
+    """
+    table = read_parts(parts)
+    schema = table.collect_schema()
     try:
-        table = read(source).collect()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{source}: cannot be read to its end: {_first_line(error)}") from None
-    if table.height == 0:
-        raise DataError(f"{source}: 0 rows; nothing can be learned from it")
-    write(table, target)
-    return SnapshotInfo(target, table.height, kinds(table.schema))
+        table.sink_parquet(
+            target,
+            compression="zstd",
+            row_group_size=_row_group(len(schema)),
+            maintain_order=True,
+            engine="streaming",
+        )
+        rows = row_count(target)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if "os error" in str(error) or isinstance(error, OSError):
+            raise DataError(f"{target}: cannot write: {first_line(error)}") from None
+        raise culprit(parts, error) from None
+    if rows == 0:
+        shown = parts[0].shown + (f" and {len(parts) - 1} more" if len(parts) > 1 else "")
+        raise DataError(f"{shown}: 0 rows; nothing can be learned from it")
+    return SnapshotInfo(target, rows, kinds(schema))
+
+
+def row_count(path: Path) -> int:
+    """Rows of a Parquet file, from its footer."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _row_group(columns: int) -> int:
+    """Rows that are held at once: fewer of wide tables."""
+    return max(_MIN_ROW_GROUP, min(_ROW_GROUP, _CELLS // columns))
 
 
 def write(table: pl.DataFrame, path: Path) -> None:
@@ -70,19 +102,7 @@ def write(table: pl.DataFrame, path: Path) -> None:
     try:
         table.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: cannot write: {_first_line(error)}") from None
-
-
-def kinds(schema: Mapping[str, pl.DataType], *, file: str = "data") -> dict[str, Kind]:
-    """The kind of each column; raises DataError with every column that has none."""
-    found = {name: _kind(dtype) for name, dtype in schema.items()}
-    bad = [f"{name} is {schema[name]}" for name, kind in found.items() if kind is None]
-    if bad:
-        raise DataError(
-            f"{file}: columns of a type that no model can take: {', '.join(bad)}; "
-            "use numbers, booleans, text or dates"
-        )
-    return cast(dict[str, Kind], found)
+        raise DataError(f"{path}: cannot write: {first_line(error)}") from None
 
 
 def signature(table: pl.DataFrame, spec: ModelSpec) -> Signature:
@@ -114,6 +134,16 @@ def training_frame(table: pl.DataFrame, columns: list[Column]) -> pd.DataFrame:
     )
 
 
+def target(table: pl.DataFrame, spec: ModelSpec) -> np.ndarray[Any, Any]:
+    """The target as an array of labels (object) or values (float64); raises DataError on nulls."""
+    column = table[spec.target]
+    if column.null_count():
+        raise DataError(f"target {spec.target}: {column.null_count()} rows have none")
+    if spec.task == "regression":
+        return column.cast(float).to_numpy()
+    return np.asarray(column.to_list())
+
+
 def records(table: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
     """Rows as a client would send them: JSON values, dates as ISO text, null for missing."""
     _demand(table, columns)
@@ -134,7 +164,9 @@ def from_records(rows: list[dict[str, Any]], schema: Mapping[str, pl.DataType]) 
 def keys(table: pl.DataFrame, spec: ModelSpec) -> list[str]:
     """What identifies each row: its key, or its whole content where there is no key."""
     if spec.key is None:
-        return table.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()
+        # By place: a name may hold what JSON's keys may not.
+        cells = [pl.col(name).alias(str(i)) for i, name in enumerate(sorted(table.columns))]
+        return table.select(pl.struct(cells).struct.json_encode()).to_series().to_list()
     return texts(table, spec.key, f"{spec.name}: key")
 
 
@@ -146,46 +178,6 @@ def texts(table: pl.DataFrame, column: str, role: str) -> list[str]:
     if found.null_count():
         raise DataError(f"{role}: {found.null_count()} rows have no {column}")
     return found.to_list()
-
-
-def _scan(path: Path) -> pl.LazyFrame:
-    if path.suffix == ".parquet":
-        if not path.is_file():
-            raise FileNotFoundError(path)
-        return pl.scan_parquet(path, glob=False)
-    if path.suffix != ".csv":
-        raise DataError(f"{path}: ends in {path.suffix!r}, wanted .parquet or .csv")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: columns stand twice: {', '.join(map(repr, twice))}")
-    return pl.scan_csv(path, try_parse_dates=True, infer_schema_length=None, glob=False)
-
-
-def _kind(dtype: pl.DataType) -> Kind | None:
-    if dtype.is_integer():
-        return "integer"
-    if dtype.is_numeric():
-        return "number"
-    if dtype == pl.Boolean:
-        return "boolean"
-    if dtype in (pl.Date, pl.Datetime):
-        return "date"
-    # A column of nothing but nulls has no type; what it lacks is for validation to say.
-    return "category" if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null) else None
-
-
-def _canonical(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if dtype.is_float():
-        return column.fill_nan(None)
-    if dtype.is_decimal():
-        return column.cast(pl.Float64)
-    if isinstance(dtype, pl.Datetime):
-        utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return (utc if dtype.time_zone else column).cast(pl.Datetime("us"))
-    return column.cast(pl.String) if _kind(dtype) == "category" else column
 
 
 def _column(values: pl.Series, kind: Kind) -> Column:
@@ -235,13 +227,9 @@ def _typed(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
             values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
         return pl.Series(name, values, dtype, strict=True)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"column {name}: not {dtype}: {_first_line(error)}") from None
+        raise DataError(f"column {name}: not {dtype}: {first_line(error)}") from None
 
 
 def _utc(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -117,7 +117,7 @@ class Demo:
         self.story.links = [
             ("summary", page.as_uri()),
             ("Prefect UI", f"http://127.0.0.1:{settings.prefect_port}"),
-            ("MLflow UI", settings.mlflow_url),
+            ("MLflow UI", settings.registry_url),
             ("gateway", f"{settings.gateway_admin_url}/dashboard/"),
             ("predictions", endpoint),
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from andon.adapters import database
+from andon.adapters import database, mlflow_client
 from andon.adapters.loopback import is_free
 from andon.errors import PlatformError
 from andon.settings import Settings
@@ -32,6 +32,7 @@ def check(settings: Settings) -> None:
         *_paths(settings),
         *_state(settings),
         *_database(settings),
+        *_mlflow(settings),
         *_gateway(),
         *_ports(settings),
     ]
@@ -108,6 +109,12 @@ def _database(settings: Settings) -> Iterator[str]:
             yield f"{mark}: data of PostgreSQL {found}, installed is {ours}: dump and restore it"
 
 
+def _mlflow(settings: Settings) -> Iterator[str]:
+    found = settings.mlflow_url and mlflow_client.problem(settings.mlflow_url)
+    if found:
+        yield f"mlflow_url: {found}"
+
+
 def _gateway() -> Iterator[str]:
     binary = traefik_binary()
     if binary is None or not Path(binary).is_file():
@@ -117,10 +124,11 @@ def _gateway() -> Iterator[str]:
 def _ports(settings: Settings) -> Iterator[str]:
     wanted = {
         "Prefect": settings.prefect_port,
-        "MLflow": settings.mlflow_port,
         "the gateway": settings.gateway_port,
         "the gateway's admin": settings.gateway_admin_port,
     }
+    if settings.mlflow_url is None:
+        wanted["MLflow"] = settings.mlflow_port
     taken = {name: port for name, port in wanted.items() if not is_free(port)}
     holders = _holders() if taken else {}
     for name, port in taken.items():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from andon.adapters.database import url
+from andon.adapters.mlflow_client import CREDENTIALS
 from andon.adapters.supervisor import Program
 from andon.settings import Settings
 from deployments.platform import postgres
@@ -19,6 +20,12 @@ MARK = "ANDON_SUPERVISED"
 POOL, WORKER = "local", "line"
 # What a person set for other servers than ours, or for their own psql.
 FOREIGN = ("PREFECT_", "MLFLOW_", "_MLFLOW_", "ANDON_", "PG")
+# What flow runs need to reach an MLflow that is not ours; no other program gets it.
+MLFLOW_ACCESS = (
+    *CREDENTIALS,
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+)
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -42,12 +49,15 @@ def line_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_API_URL": settings.prefect_api_url,
         "PREFECT_HOME": str(settings.state / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(settings.state / "prefect" / "results"),
-        "MLFLOW_TRACKING_URI": settings.mlflow_url,
+        "MLFLOW_TRACKING_URI": settings.registry_url,
     }
     if "ANDON_BASE_IMAGE" in os.environ:
         variables["ANDON_BASE_IMAGE"] = settings.base_image
     if settings.database_url:
         variables["ANDON_DATABASE_URL"] = settings.database_url
+    if settings.mlflow_url:
+        variables["ANDON_MLFLOW_URL"] = settings.mlflow_url
+        variables |= {it: os.environ[it] for it in MLFLOW_ACCESS if it in os.environ}
     return variables
 
 
@@ -69,7 +79,8 @@ def traefik_binary() -> str | None:
 
 def platform(settings: Settings) -> list[Program]:
     """In the order of their dependence."""
-    found = [gateway(settings), prefect(settings), mlflow(settings), worker(settings)]
+    own = [mlflow(settings)] if settings.mlflow_url is None else []
+    found = [gateway(settings), prefect(settings), *own, worker(settings)]
     return [postgres.program(settings), *found] if settings.database_url is None else found
 
 

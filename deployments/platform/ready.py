@@ -64,7 +64,7 @@ def _prefect(settings: Settings, info: Info) -> str | None:
 
 def _mlflow(settings: Settings, info: Info) -> str | None:
     path = "api/2.0/mlflow/experiments/search"
-    _ask("POST", f"{settings.mlflow_url}/{path}", {"max_results": 1})
+    _ask("POST", f"{settings.registry_url}/{path}", {"max_results": 1})
     return None
 
 

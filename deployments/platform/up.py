@@ -84,6 +84,8 @@ def _prepare(settings: Settings, supervisor: Supervisor, report: Report) -> None
     """What the programs find when they start."""
     if gateway.write(settings) and supervisor.running():
         supervisor.stop("gateway")  # it reads its entry points only at its start
+    if settings.mlflow_url is not None:
+        supervisor.file("mlflow").unlink(missing_ok=True)
     if settings.database_url is not None:
         supervisor.file("postgres").unlink(missing_ok=True)
         return

@@ -222,6 +222,23 @@ def test_the_scan_answers_all_of_these_by_itself() -> None:
     assert same(CLEAN, PLAIN) == set(range(len(PLAIN)))
 
 
+def test_a_bound_of_zero_is_a_bound() -> None:
+    """0 equals False in Python; the scan once took it for a bound that is not there."""
+    zeros = [{"min_value": 0}, {"max_value": 0}, {"min_value": 0, "max_value": 0}]
+    table = CLEAN.with_columns(n=pl.col("n") - 2, i=pl.col("i") - 2, s=pl.lit("a"))
+    suite = [*[it for zero in zeros for it in [*of_rows(zero, {}), *of_columns(zero)]]]
+    suite += [expect("table_row_count_to_be_between", max_value=0)]
+    suite += [expect("table_row_count_to_equal", value=0)]
+    suite += [expect("column_value_lengths_to_equal", column="s", value=0)]
+    assert same(table, suite) == set(range(len(suite)))
+    ours, _ = told(table, suite)
+    bounded = [
+        ours[n]["success"] for n, it in enumerate(suite) if zeros[0].items() <= it["kwargs"].items()
+    ]
+    assert not all(bounded)
+    assert [ours[n]["success"] for n in range(len(suite) - 3, len(suite))] == [False] * 3
+
+
 @pytest.mark.parametrize(
     "left",
     [

@@ -4,7 +4,6 @@ the champion keeps serving.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +13,10 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
-from deliveries import ANSWER
 from line_under_test import LONG, LineUnderTest, commit
+from one_process import Deliveries, last_station
 from support import scratch_folder, wait_until
-from survival import Steady, visits
+from survival import Steady
 
 from andon.adapters import dvc
 from andon.adapters.mlflow_registry import Registry
@@ -28,41 +27,12 @@ Damage = Callable[[pl.DataFrame], pl.DataFrame]
 MODEL = "tumor"
 
 
-class Deliveries:
-    """Deliveries in one other process, which has to import everything once."""
-
-    def __init__(self, line: LineUnderTest) -> None:
-        self._line = line
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("deliveries.py"))],
-            cwd=line.project,
-            env={**line.environment(), "PREFECT_LOGGING_LEVEL": "CRITICAL"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def close(self) -> None:
-        self._process.communicate(timeout=LONG)
-
-    def stopped(self, outcome: str, station: str) -> str:
-        """Deliver; it has to end like this and there. What the ledger says of it."""
-        assert self._process.stdin and self._process.stdout
-        print(MODEL, file=self._process.stdin, flush=True)
-        answers = (it for it in self._process.stdout if it.startswith(ANSWER))
-        said = json.loads(next(answers).removeprefix(ANSWER))
-        (run,) = [it for it in self._line.ledger.runs(MODEL) if it.id == said["id"]]
-        assert (run.outcome, said["type"]) == (outcome, "FAILED"), run.message
-        assert run.ended_at is not None
-        assert run.message and run.message in said["message"]
-        assert "Traceback" not in run.message
-        wait_until(lambda: self._last(run.id) == station, 30, f"{station} is the last station")
-        return run.message
-
-    def _last(self, run_id: str) -> str:
-        found = [it for it in visits(self._line, run_id) if it.state in ("Completed", "Failed")]
-        return found[-1].station if found else ""
+def stopped(line: LineUnderTest, deliveries: Deliveries, outcome: str, station: str) -> str:
+    """Deliver; it has to end like this and there. What the ledger says of it."""
+    run = deliveries.deliver(MODEL)
+    assert (run.outcome, run.state) == (outcome, "FAILED"), run.message
+    wait_until(lambda: last_station(line, run.id) == station, 30, f"{station} is the last station")
+    return run.message
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +108,7 @@ DAMAGES: dict[str, tuple[Damage, str, list[str]]] = {
 def test_damaged_data_does_not_pass_validation(line, deliveries, what):
     damage, station, words = DAMAGES[what]
     replace(line, damage(pl.read_parquet(data(line))))
-    said = deliveries.stopped("stopped", station)
+    said = stopped(line, deliveries, "stopped", station)
     for word in ("validation failed", *words):
         assert word in said
 
@@ -154,20 +124,20 @@ def test_what_is_no_table_of_rows_does_not_become_a_snapshot(line, deliveries):
         ),
     }.values():
         replace(line, content)
-        said = deliveries.stopped("failed", "take snapshot")
+        said = stopped(line, deliveries, "failed", "take snapshot")
         assert f"{MODEL}.parquet: {words}" in said
 
 
 def test_data_that_is_not_what_the_commit_says(line, deliveries):
     whole = pl.read_parquet(data(line))
     whole.head(-9).write_parquet(data(line))
-    said = deliveries.stopped("failed", "take snapshot")
+    said = stopped(line, deliveries, "failed", "take snapshot")
     assert "its MD5 is" in said and "if the change is meant, run `dvc add" in said
     dvc.pointer(data(line)).unlink()
-    said = deliveries.stopped("failed", "take snapshot")
+    said = stopped(line, deliveries, "failed", "take snapshot")
     assert "not tracked by DVC; run `dvc add models/tumor/data/tumor.parquet`" in said
     data(line).unlink()
-    said = deliveries.stopped("failed", "take snapshot")
+    said = stopped(line, deliveries, "failed", "take snapshot")
     assert "the data file is not there either" in said
 
 
@@ -189,7 +159,7 @@ CODES = {
 @pytest.mark.parametrize("code", CODES)
 def test_bad_code_is_named_while_it_is_trained(line, deliveries, code):
     (line.project / "models" / MODEL / "pipeline.py").write_text(code)
-    said = deliveries.stopped("failed", "train")
+    said = stopped(line, deliveries, "failed", "train")
     assert "pipeline.py: " in said
     assert CODES[code] in said
 
@@ -199,7 +169,7 @@ def test_a_model_that_learned_nothing_is_not_registered(line, deliveries):
         "from sklearn.dummy import DummyClassifier\ndef pipeline():\n    return DummyClassifier()"
     )
     (line.project / "models" / MODEL / "pipeline.py").write_text(code)
-    said = deliveries.stopped("stopped", "train")
+    said = stopped(line, deliveries, "stopped", "train")
     assert "training failed: better than a constant: roc_auc 0.5000" in said
     assert [it.version for it in line.ledger.candidates(MODEL)] == ["1"]
 
@@ -233,7 +203,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 def test_a_disk_that_is_nearly_full_stops_a_delivery_before_it_begins(line, deliveries):
     with small_disk(line.settings.store, "20m"):
-        said = deliveries.stopped("failed", "")
+        said = stopped(line, deliveries, "failed", "")
         assert "20 MiB free, a delivery needs 256: make room" in said
         assert list(line.settings.store.iterdir()) == []
 
@@ -275,11 +245,11 @@ def test_a_worse_candidate_is_registered_but_not_released_and_a_broken_one_gets_
     (folder / "pipeline.py").write_text(WORSE)
     spec = (folder / "model.yaml").read_text()
     (folder / "model.yaml").write_text(spec.replace("limit: 0.95", "limit: 0.6"))
-    said = deliveries.stopped("stopped", "record")
+    said = stopped(line, deliveries, "stopped", "record")
     assert "evaluation failed: not worse than champion: roc_auc" in said
     worse = line.ledger.candidate(MODEL, "2")
     assert worse is not None
-    assert Registry(line.settings).version_of(MODEL, worse.build) == "2"
+    assert Registry(line.settings.registry_url).version_of(MODEL, worse.build) == "2"
     assert {it.version for it in line.ledger.releases(MODEL)} == {"1"}
 
     # Released by hand all the same, and its bundle is not what it was: its server ends at once.

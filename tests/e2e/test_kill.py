@@ -156,7 +156,7 @@ def test_finished_stations_are_not_done_twice(line, course):
 
 def test_one_version_is_registered(line, course):
     assert [it.version for it in line.ledger.candidates(MODEL)] == ["2", "1"]
-    url = f"{line.settings.mlflow_url}/api/2.0/mlflow"
+    url = f"{line.settings.registry_url}/api/2.0/mlflow"
     found = httpx.get(
         f"{url}/model-versions/search", params={"filter": f"name='{MODEL}'"}, trust_env=False
     ).json()["model_versions"]

@@ -133,7 +133,7 @@ def test_flow_runs_get_what_they_need(settings, api, deployment):
 
 
 def test_mlflow_keeps_artifacts_in_the_state_folder(settings):
-    place = f"{settings.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/probe/a.txt"
+    place = f"{settings.registry_url}/api/2.0/mlflow-artifacts/artifacts/probe/a.txt"
     httpx.put(place, content=b"hello", trust_env=False).raise_for_status()
     assert (settings.state / "mlartifacts" / "probe" / "a.txt").read_bytes() == b"hello"
     assert httpx.get(place, trust_env=False).content == b"hello"

@@ -22,7 +22,13 @@ from deployments.cli import app
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = {"data": "data/rows.csv", "target": "y", "task": "binary"}
-COMMANDS = {it.name or it.callback.__name__ for it in app.registered_commands}
+GROUPS = {it.name: it.typer_instance for it in app.registered_groups}
+COMMANDS = {it.name or it.callback.__name__ for it in app.registered_commands} | set(GROUPS)
+SUBCOMMANDS = {
+    f"{name} {it.name or it.callback.__name__}"
+    for name, group in GROUPS.items()
+    for it in group.registered_commands
+}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
@@ -97,8 +103,12 @@ def test_commands_exist(program: str, known: set[str]):
 
 
 def test_the_readme_lists_every_command():
-    listed = re.findall(r"^\| `andon ([a-z]+)", documents()["README.md"], flags=re.MULTILINE)
-    assert sorted(listed) == sorted(COMMANDS)
+    listed = re.findall(
+        r"^\| `andon ([a-z]+)(?: ([a-z]+))?", documents()["README.md"], flags=re.MULTILINE
+    )
+    assert {first for first, _ in listed} == COMMANDS
+    assert sorted(f"{a} {b}" for a, b in listed if a in GROUPS) == sorted(SUBCOMMANDS)
+    assert len(listed) == len(set(listed))
 
 
 def test_settings_and_specs_in_the_documents_are_accepted():

@@ -9,8 +9,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import LinearSVC
 
 from andon.errors import DataError, LineError
+from andon.metrics import METRICS
 from andon.scorers import named
-from andon.training import Outputs, checks, classes_of, fit, outputs, truth
+from andon.training import Measure, Outputs, checks, classes_of, fit, outputs, truth
 from andon.verdict import Outcome
 
 RNG = np.random.default_rng(0)
@@ -124,20 +125,21 @@ def test_what_is_no_estimator_is_said_to_be_none(made):
         fit(made, X, Y)
 
 
+def of(metric: str) -> Measure:
+    classes = ["no", "yes"] if "binary" in METRICS[metric].tasks else []
+    return Measure(METRICS[metric], classes, 1 if classes else -1)
+
+
 def judged(metric: str, y: np.ndarray, said: Outputs) -> dict[str, Outcome]:
-    return {it.check: it.outcome for it in checks(metric, y, y, said, "yes")}
-
-
-BINARY = truth(Y, "roc_auc", "yes")
+    return {it.check: it.outcome for it in checks(of(metric), y, y, said)}
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "brier", "accuracy"])
 def test_a_classifier_that_learned_passes_and_a_constant_fails(metric):
-    y = BINARY
     learned = outputs(fit(LogisticRegression(), X, Y), X, "binary", 1)
-    assert set(judged(metric, y, learned).values()) == {Outcome.PASS}
+    assert set(judged(metric, Y, learned).values()) == {Outcome.PASS}
     constant = outputs(fit(DummyClassifier(), X, Y), X, "binary", 1)
-    assert judged(metric, y, constant)["better than a constant"] is Outcome.FAIL
+    assert judged(metric, Y, constant)["better than a constant"] is Outcome.FAIL
 
 
 @pytest.mark.parametrize("metric", ["rmse", "mae", "r2"])
@@ -156,17 +158,17 @@ def test_a_regression_that_learned_passes_and_the_best_constant_fails(metric):
 def test_predictions_that_are_not_finite_fail(metric, broken):
     scores = VALUES.copy()
     scores[3] = broken
-    verdicts = checks(metric, VALUES, VALUES, Outputs(scores, None))
+    verdicts = checks(of(metric), VALUES, VALUES, Outputs(scores, None))
     assert verdicts[0].outcome is Outcome.FAIL
     assert verdicts[0].detail == "1 of 300 are not finite"
     assert verdicts[1].outcome is not Outcome.PASS
 
 
 def test_a_held_out_part_of_one_class_is_inconclusive():
-    found = judged("roc_auc", np.ones(50), Outputs(np.linspace(0, 1, 50), None))
+    found = judged("roc_auc", np.full(50, "yes"), Outputs(np.linspace(0, 1, 50), None))
     assert found["better than a constant"] is Outcome.INCONCLUSIVE
 
 
 def test_without_held_out_rows_nothing_can_be_said():
     with pytest.raises(DataError, match="no held-out rows"):
-        checks("rmse", VALUES, VALUES[:0], Outputs(VALUES[:0], None))
+        checks(of("rmse"), VALUES, VALUES[:0], Outputs(VALUES[:0], None))

@@ -10,7 +10,10 @@ from andon.rollout import Rollout
 
 @dataclass(frozen=True)
 class Candidate:
-    """A registered version and its lineage; `bundle` is relative to the state folder."""
+    """A registered version and its lineage; `bundle` is relative to the state folder.
+
+    `tags` are those that the registry shows; None for a version of an Andon that kept none.
+    """
 
     model: str
     version: str
@@ -25,6 +28,7 @@ class Candidate:
     trigger: str
     run_id: str
     at: float
+    tags: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

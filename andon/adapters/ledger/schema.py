@@ -65,6 +65,7 @@ candidates = sa.Table(
     sa.Column("trigger", sa.String(200), nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+    sa.Column("tags", sa.JSON),
 )
 
 releases = sa.Table(

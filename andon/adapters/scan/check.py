@@ -41,6 +41,15 @@ class Column:
         return self.expr.filter(~self.missing)
 
     @property
+    def known(self) -> pl.Expr:
+        """The values, with null for what is missing: for figures that leave nulls out.
+
+        Unlike `present` it has a value a row. Columns of different lengths in one query are
+        streams of their own, which wait for each other in memory.
+        """
+        return self.expr.fill_nan(None) if self.dtype.is_float() else self.expr
+
+    @property
     def equal(self) -> pl.Expr:
         """The column such that equal values have equal bits: -0.0 is 0.0."""
         return self.expr + 0.0 if self.dtype.is_float() else self.expr

@@ -106,7 +106,9 @@ def compiled(
 
 def _planned(expectation: Any, schema: pl.Schema) -> _Planned | None:
     kind = expectation.configuration.type
-    given = {k: v for k, v in expectation.configuration.kwargs.items() if v not in (None, False)}
+    kwargs = expectation.configuration.kwargs
+    # By identity: a bound of 0 equals False, and is a bound.
+    given = {k: v for k, v in kwargs.items() if v is not None and v is not False}
     if kind in _TABLE:
         plain = not any(isinstance(value, dict) for value in given.values())
         return _Planned(expectation) if plain and set(given) <= _TABLE[kind] else None

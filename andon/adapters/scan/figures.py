@@ -21,7 +21,7 @@ def aggregate(metric: str, of: Callable[[pl.Expr], pl.Expr]) -> Callable[..., Ch
     def compiled(column: Column, kwargs: Kwargs) -> Check | None:
         if column.dtype not in NUMBERS or not _bounded(kwargs):
             return None
-        return Check(figures={metric: of(column.present)}, needs_values=True)
+        return Check(figures={metric: of(column.known)}, needs_values=True)
 
     return compiled
 

@@ -1,7 +1,8 @@
 """Which values stand more than once, without holding the column as objects.
 
-Each value costs eight bytes: its hash. Values whose hash is alone are unique; the few others
-are compared as they are, so a collision of hashes changes nothing.
+Each value costs four bytes: 32 bits of its hash. Values whose bits are alone are unique; the few
+others are compared as they are, so a collision changes nothing. More values than `_HELD` are
+looked at in several passes, each over the values whose hashes leave one remainder.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from andon.adapters.scan.check import ROW, SHOWN, Column, Metrics
 
 _COUNT = "andon_count"
 _PART = 1_000_000
+_HELD = 16_000_000
 _METRIC = "column_values.unique"
 
 
@@ -22,23 +24,31 @@ def repeated(data: pl.LazyFrame, column: Column) -> Metrics:
     """How many values are not unique, and the first of them with their rows."""
     name = column.name
     present = data.with_row_index(ROW).select(ROW, column.equal).filter(~column.missing)
-    hashes = present.select(column.expr.hash()).collect(engine="streaming").to_series()
-    shared = _shared(hashes)
-    if shared.is_empty():
-        return _metrics(0, [], [])
-    suspects = present.filter(column.expr.hash().is_in(shared.implode()))
+    rows = data.select(pl.len()).collect(engine="streaming").item()
+    parts = max(1, -(-rows // _HELD))
+    found = [_suspects(present, column, part, parts) for part in range(parts)]
+    suspects = pl.concat([it for it in found if it is not None] or [present.head(0)])
     groups = suspects.group_by(name).agg(pl.len().alias(_COUNT)).filter(pl.col(_COUNT) > 1)
     counts = groups.collect(engine="streaming")
     if counts.is_empty():
         return _metrics(0, [], [])
-    rows = suspects.filter(column.expr.is_in(counts[name].implode())).head(SHOWN)
-    shown = rows.collect(engine="streaming")
+    again = present.filter(column.expr.is_in(counts[name].implode())).head(SHOWN)
+    shown = again.collect(engine="streaming")
     return _metrics(int(counts[_COUNT].sum()), shown[name], shown[ROW].to_list())
 
 
-def _shared(hashes: pl.Series) -> pl.Series:
-    """The hashes that are there more than once."""
-    ordered = hashes.to_numpy(writable=True)
+def _suspects(present: pl.LazyFrame, column: Column, part: int, parts: int) -> pl.LazyFrame | None:
+    """The rows of one part whose bits are not alone; none if there are none."""
+    whole = column.expr.hash()
+    bits = (whole // parts % 2**32).cast(pl.UInt32)
+    of_part = present if parts == 1 else present.filter(whole % parts == part)
+    shared = _shared(of_part.select(bits).collect(engine="streaming").to_series())
+    return None if shared.is_empty() else of_part.filter(bits.is_in(shared.implode()))
+
+
+def _shared(bits: pl.Series) -> pl.Series:
+    """What is there more than once."""
+    ordered = bits.to_numpy(writable=True)
     # In place: the column is held once.
     ordered.sort()
     again = [
