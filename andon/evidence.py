@@ -217,7 +217,14 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def to_json(evaluation: Evaluation) -> bytes:
     """As it is written."""
-    return msgspec.json.format(msgspec.json.encode(evaluation), indent=1)
+    return msgspec.json.format(msgspec.json.encode(evaluation, enc_hook=_plain), indent=1)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers are no numbers to msgspec."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def from_json(raw: bytes) -> Evaluation:

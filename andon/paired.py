@@ -84,7 +84,7 @@ def _resampled(
     def difference(rows: NDArray[np.int64]) -> float:
         return info.sign * (info.of(y[rows], second[rows]) - info.of(y[rows], first[rows]))
 
-    return of_rows(len(y), difference, seed, resamples)
+    return of_rows(len(y), difference, seed, min(resamples, RESAMPLES // 2))
 
 
 def _with_both_errors(y: Array, first: Array, second: Array) -> tuple[Array, Array, Array]:

@@ -1,0 +1,313 @@
+"""The evaluation station on real builds and bundles: what it decides, and what it writes down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from prefect.logging import disable_run_logger
+
+import tasks.bundle
+import tasks.evaluate
+import tasks.line
+import tasks.split
+import tasks.train
+from andon import evidence
+from andon.adapters import tables
+from andon.adapters.files import load_settings
+from andon.adapters.inference_log import Window
+from andon.errors import DataError, LineError
+from andon.verdict import Outcome
+from serving import engine
+from tasks.line import Job
+from tasks.results import Evaluated, Snapshot, Trained
+
+PASS, INCONCLUSIVE = Outcome.PASS, Outcome.INCONCLUSIVE
+PIPELINE = """
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import {cls}
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+def pipeline():
+    front = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["region"]),
+        (StandardScaler(), {columns}),
+    )
+    return make_pipeline(front, {cls}({settings}))
+"""
+SPEC = """
+data: d.csv
+target: y
+task: {task}
+key: id
+serving: {{engine: sklearn}}
+slices: {{columns: [region], min_rows: 50}}
+{more}
+"""
+
+
+def people(n: int, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    table = pl.DataFrame(
+        {
+            "id": [f"p{seed}-{it}" for it in range(n)],
+            "region": rng.choice(["north", "south"], n),
+            "age": rng.normal(40, 10, n),
+            "income": rng.normal(0, 1, n),
+        }
+    )
+    z = 1.5 * table["income"].to_numpy() + (table["age"].to_numpy() - 40) / 10
+    noisy = z + rng.logistic(size=n) / 2
+    return table.with_columns(
+        yes=pl.Series(np.where(noisy > 0, "yes", "no")),
+        kind=pl.Series(np.array(["a", "b", "c"])[np.digitize(noisy, [-0.7, 0.7])]),
+        value=pl.Series(noisy),
+    )
+
+
+TARGETS = {"binary": "yes", "multiclass": "kind", "regression": "value"}
+
+
+@dataclass
+class Bench:
+    """The stations from snapshot to evaluation, with a ledger that says who is champion."""
+
+    project: Path
+    model: str = "people"
+    rival: Any = None
+    live: Window = field(default_factory=lambda: Window((), {}))
+    job: Job = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.job = Job(run_id="r1", flow="deliver", model=self.model, trigger="test")
+
+    def write(self, *, task="binary", more="", columns=("age", "income"), settings="") -> None:
+        cls = "LinearRegression" if task == "regression" else "LogisticRegression"
+        folder = self.project / "models" / self.model
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.yaml").write_text(SPEC.format(task=task, more=more))
+        code = PIPELINE.format(cls=cls, columns=list(columns), settings=settings)
+        (folder / "pipeline.py").write_text(code)
+
+    def snapshot(self, table: pl.DataFrame, task: str = "binary") -> Snapshot:
+        target = TARGETS[task]
+        kept = [it for it in table.columns if it not in TARGETS.values()]
+        hash_ = f"{abs(hash((tuple(table['id']), task, tuple(kept)))):x}"[:12]
+        folder = load_settings().store / "snapshots" / hash_
+        folder.mkdir(parents=True, exist_ok=True)
+        source = folder / "source.parquet"
+        table.select(*kept, pl.col(target).alias("y")).write_parquet(source)
+        tables.write_snapshot(source, folder)
+        relative = str(folder.relative_to(load_settings().state))
+        return Snapshot(hash=hash_, folder=relative, rows=table.height, columns={}, source="test")
+
+    def train(self, table: pl.DataFrame, task: str = "binary") -> tuple[Snapshot, Trained]:
+        snapshot = self.snapshot(table, task)
+        return snapshot, tasks.train.train.fn(
+            self.job, tasks.split.split_rows.fn(self.job, snapshot)
+        )
+
+    def crown(self, trained: Trained, version: str = "1") -> None:
+        """Make a build the champion."""
+        made = tasks.bundle.make_bundle.fn(self.job, trained, version)
+        self.rival = SimpleNamespace(
+            version=version, build=trained.key, bundle=made.folder, digest=made.digest
+        )
+
+    def evaluate(self, snapshot: Snapshot, trained: Trained) -> tuple[Evaluated, Any]:
+        said = tasks.evaluate.evaluate.fn(self.job, snapshot, trained)
+        raw = (load_settings().state / said.folder / evidence.EVALUATION).read_bytes()
+        return said, evidence.from_json(raw)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch) -> Bench:
+    monkeypatch.setenv("ANDON_PROJECT", str(tmp_path))
+    (tmp_path / "andon.yaml").touch()
+    found = Bench(tmp_path)
+    monkeypatch.setattr(tasks.line, "ledger_of", lambda _: None)
+    for station in (tasks.split, tasks.train, tasks.evaluate, tasks.bundle):
+        for name in ("keep", "show"):
+            monkeypatch.setattr(station, name, lambda *_: None, raising=False)
+    monkeypatch.setattr(tasks.evaluate, "_champion", lambda *_: found.rival)
+    monkeypatch.setattr(tasks.evaluate, "_live", lambda *_: found.live)
+    with disable_run_logger():
+        yield found
+
+
+def outcomes(said: Evaluated) -> dict[str, Outcome]:
+    return {it.check: it.outcome for it in said.verdicts}
+
+
+def test_a_first_model_is_measured_with_intervals_and_slices_but_compared_with_nobody(bench):
+    bench.write(more="metric: {limit: 0.7}")
+    said, found = bench.evaluate(*bench.train(people(1_500)))
+    assert outcomes(said) == {"absolute limit": PASS, "not worse than champion": PASS}
+    assert "(95 %" in said.verdicts[0].detail
+    assert found.comparison is None
+    assert found.champion is None
+    decides, *others = found.metrics
+    assert (decides.name, decides.decides, decides.limit) == ("roc_auc", True, 0.7)
+    assert decides.challenger.low < decides.challenger.value < decides.challenger.high
+    assert {it.name for it in others} == {"log_loss", "brier", "accuracy"}
+    named = [it for it in found.slices.slices if it.named]
+    assert {it.conditions[0].value for it in named} == {"north", "south"}
+    assert found.calibration.error.value < 0.15
+    assert sum(map(sum, found.confusion.challenger)) == found.rows == said.verdicts[0].n
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [
+        ("binary", "roc_auc"), ("binary", "f1"), ("binary", "neg_log_loss"),
+        ("multiclass", "roc_auc_ovr"), ("multiclass", "neg_log_loss"), ("multiclass", "accuracy"),
+        ("regression", "rmse"), ("regression", "neg_median_absolute_error"),
+    ],
+)  # fmt: skip
+def test_a_challenger_as_good_passes_and_one_that_lacks_a_feature_fails(bench, task, metric):
+    more = f"metric: {{name: {metric}, margin: 0.05}}"
+    bench.write(task=task, more=more)
+    good = bench.train(people(2_500), task)
+    bench.crown(good[1])
+    bench.write(task=task, more=more, columns=["age"])
+    said, found = bench.evaluate(*bench.train(people(2_500), task))
+    assert outcomes(said)["not worse than champion"] is Outcome.FAIL
+    assert outcomes(said)["no harm on named slices"] is Outcome.FAIL
+    assert found.comparison.gain.high < -0.05
+    assert found.metrics[0].champion is not None
+    bench.write(task=task, more=more, settings="fit_intercept=False")
+    said, found = bench.evaluate(*bench.train(people(2_500), task))
+    assert set(outcomes(said).values()) == {PASS}
+    assert found.champion == "1"
+    assert (found.residuals is None) == (task != "regression")
+
+
+def test_a_metric_of_the_projects_own_decides(bench):
+    bench.write(more="metric: {name: 'metrics.py:profit', margin: 2}")
+    (bench.project / "models" / "people" / "metrics.py").write_text(
+        "def profit(y, p):\n    called = p > 0.4\n    return (20 * y[called] - 10).sum() / len(y)\n"
+    )
+    trained = bench.train(people(1_500))
+    assert trained[1].metrics["metrics.py:profit"] > 1
+    bench.crown(trained[1])
+    bench.write(more="metric: {name: 'metrics.py:profit', margin: 2}", settings="C=0.9")
+    said, found = bench.evaluate(*bench.train(people(1_500)))
+    assert outcomes(said)["not worse than champion"] is PASS
+    assert found.comparison.method == "bootstrap"
+    (bench.project / "models" / "people" / "metrics.py").write_text(
+        "def profit(y, p):\n    return y.x\n"
+    )
+    with pytest.raises(LineError, match=r"models/people/metrics\.py:2: profit\(\) raised"):
+        bench.train(people(1_500))
+
+
+def test_a_few_rows_are_inconclusive_and_say_how_many_would_settle_it(bench):
+    bench.write(more="metric: {margin: 0.001}")
+    bench.crown(bench.train(people(400))[1])
+    bench.write(more="metric: {margin: 0.001}", settings="C=0.01")
+    said, found = bench.evaluate(*bench.train(people(400)))
+    assert outcomes(said)["not worse than champion"] is INCONCLUSIVE
+    assert found.comparison.more_rows > 0
+    assert "more held-out rows would settle it" in said.verdicts[0].detail
+
+
+def test_rows_that_the_champion_learned_from_are_left_out(bench):
+    """Another seed holds other rows out: most of them the champion has learned from."""
+    bench.write()
+    table = people(3_000)
+    bench.crown(bench.train(table)[1])
+    bench.write(more="seed: 1")
+    snapshot, trained = bench.train(table)
+    said, found = bench.evaluate(snapshot, trained)
+    (verdict, *_) = said.verdicts
+    assert found.excluded == verdict.evidence["excluded"] > 300
+    assert found.rows == trained.rows[1] - found.excluded == found.comparison.n
+    assert "held-out rows are left out: v1 has learned from them" in verdict.detail
+    assert verdict.outcome is not Outcome.FAIL
+
+
+def test_too_few_rows_that_the_champion_does_not_know_are_inconclusive(bench):
+    bench.write()
+    table = people(500)
+    bench.crown(bench.train(table)[1])
+    bench.write(more="seed: 1")
+    said, _ = bench.evaluate(*bench.train(table))
+    assert said.verdicts[0].outcome is INCONCLUSIVE
+    assert "held-out rows, wanted at least 30" in said.verdicts[0].detail
+    assert "left out" in said.verdicts[0].detail
+
+
+def test_a_champion_that_needs_another_column_cannot_be_compared(bench):
+    bench.write()
+    bench.crown(bench.train(people(1_000))[1])
+    bench.write(columns=["age"])
+    said, found = bench.evaluate(*bench.train(people(1_000).drop("income")))
+    assert said.verdicts[0].outcome is INCONCLUSIVE
+    assert "cannot score these rows" in said.verdicts[0].detail
+    assert found.comparison is None
+    assert found.metrics[0].champion is None
+
+
+def test_a_challenger_that_harms_live_rows_fails(bench):
+    bench.write()
+    bench.crown(bench.train(people(1_500))[1])
+    bench.write(settings="C=0.9")
+    snapshot, trained = bench.train(people(1_500))
+    live = people(400, seed=9)
+    rows = [
+        {"id": str(number), "time": 1.0, "inputs": {k: v for k, v in row.items() if k in
+         ("id", "region", "age", "income")}, "outputs": {}}
+        for number, row in enumerate(live.iter_rows(named=True))
+    ]  # fmt: skip
+    bench.live = Window(tuple(rows), {str(i): y for i, y in enumerate(live["yes"])})
+    said, _ = bench.evaluate(snapshot, trained)
+    assert outcomes(said)["no harm seen on live rows"] is PASS
+    assert "settle" not in said.verdicts[-1].detail
+
+
+@pytest.mark.parametrize("positive", ["yes", "no"])
+def test_a_threshold_by_cost_is_served_as_it_was_chosen(bench, positive):
+    costs = "threshold: {false_positive: 1, false_negative: 8}"
+    bench.write(more=f"positive: '{positive}'\n{costs}\nserving: {{engine: auto}}")
+    path = bench.project / "models" / "people" / "model.yaml"
+    path.write_text(path.read_text().replace("serving: {engine: sklearn}\n", ""))
+    table = people(4_000)
+    snapshot, trained = bench.train(table)
+    _, found = bench.evaluate(snapshot, trained)
+    assert found.thresholds.chosen < 0.35
+    assert found.thresholds.saved.low > 0
+    bench.crown(trained)
+    served = engine.load(load_settings().state / bench.rival.bundle)
+    assert served.kind != "sklearn", "the threshold is compiled, too"
+    records = tables.records(table, served.signature.columns)
+    scores = served.scores(records)[:, served.manifest.positive]
+    labels = [it["label"] for it in served.answer(records)]
+    assert [it == positive for it in labels] == (scores >= found.thresholds.chosen).tolist()
+    without = bench.project / "models" / "people" / "model.yaml"
+    without.write_text(without.read_text().replace(costs, ""))
+    plain = bench.train(table)[1]
+    assert plain.key != trained.key
+
+
+def test_masked_columns_show_no_values(bench):
+    bench.write(more="reports: {mask: [region]}")
+    bench.crown(bench.train(people(1_500))[1])
+    bench.write(more="reports: {mask: [region]}", settings="C=0.9")
+    _, found = bench.evaluate(*bench.train(people(1_500)))
+    text = evidence.to_json(found).decode()
+    assert "north" not in text
+    assert "masked 1" in text
+
+
+def test_a_slice_of_a_column_that_is_not_there_is_told_early(bench):
+    bench.write(more="")
+    path = bench.project / "models" / "people" / "model.yaml"
+    path.write_text(path.read_text().replace("columns: [region]", "columns: [religion]"))
+    with pytest.raises(DataError, match="columns that the data lacks: \\['religion'\\]"):
+        tasks.split.split_rows.fn(bench.job, bench.snapshot(people(200)))
