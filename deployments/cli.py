@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from andon.adapters.files import load_settings, model_names
 from andon.errors import LineError
+from deployments.data_cli import data
 from deployments.expectations_cli import app as expectations_app
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(expectations_app, name="expectations")
+app.add_typer(data, name="data")
 out = Console(highlight=False)
 Model = Annotated[str, typer.Argument(help="A model project: a folder under models/.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the run and do not wait for it.")]

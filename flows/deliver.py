@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import Model, Trigger
 from tasks.behave import run_tests
 from tasks.bundle import build_image, make_bundle
+from tasks.committed import check_code
 from tasks.document import write_card
 from tasks.evaluate import evaluate
 from tasks.explain import explain
@@ -58,6 +59,7 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("evaluation", evaluated.verdicts)
     roll_out(job, version, "staging")
     mirror(job)
+    pull_the_cord("the release to production", check_code(job))
     released = roll_out(job, version, "production")
     mirror(job)
     verdicts = [it for station in reversed(found.values()) for it in station]

@@ -13,8 +13,8 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from andon.adapters import compute, limited, projects
-from andon.adapters.files import file_hash, key_of, load_settings, load_spec, stored
+from andon.adapters import compute, limited, projects, provenance
+from andon.adapters.files import key_of, load_settings, load_spec, stored, tree_hash
 from andon.adapters.live_metrics import LiveRun
 from andon.adapters.trainer import FACTS, Request
 from andon.errors import LineError
@@ -25,7 +25,7 @@ from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.progress import told
 from tasks.results import SplitRows, Trained
 
-LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops")
+LIBRARIES = provenance.LIBRARIES
 _LAYOUT = 2  # of the folder
 _A_WEEK = 7 * 86_400.0  # `training.minutes` is what ends it
 _SHOWN = 50  # candidates in the table
@@ -34,7 +34,7 @@ _SHOWN = 50  # candidates in the table
 def _build_key(job: Job, split: SplitRows) -> str:
     settings = load_settings()
     spec = load_spec(settings.project, job.model)
-    code = file_hash(settings.project / "models" / job.model / "pipeline.py")
+    code = tree_hash(provenance.code_files(settings.project, job.model), settings.project)
     training = spec.training.model_dump(exclude={"minutes"})
     measured = projects.measured_by(spec, settings.project)
     learned = (
@@ -101,7 +101,13 @@ def _train(job: Job, line: Line, split: SplitRows, folder: Path, live: LiveRun) 
         "peak_mb": used.peak_mb,
         "cpus": limits.cpus,
     }
+    code = provenance.code_of(settings.project, spec)
+    facts["code"] = code.facts
+    facts["split"] = split.folder
+    facts["environment"] = provenance.environment(settings.project)
     (folder / FACTS).write_text(json.dumps(facts, indent=1))
+    if patch := provenance.patch(settings.project, code):
+        (folder / provenance.PATCH).write_text(patch)
 
 
 def _told(facts: dict[str, Any]) -> str:

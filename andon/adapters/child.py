@@ -67,7 +67,9 @@ def blame(error: BaseException, project: Path) -> str:
     ours = isinstance(error, LineError)
     said = str(error) if ours else f"{type(error).__name__}: {error}"
     last = "".join(traceback.format_exception(root)).strip().splitlines()[-_SHOWN:]
-    return "\n".join([f"{where}: {said}" if where else said, *(f"    {it}" for it in last)])
+    if where:
+        said = f"{where}: {said.removeprefix(where.rpartition(':')[0] + ': ')}"
+    return "\n".join([said, *(f"    {it}" for it in last)])
 
 
 def _kind(error: BaseException) -> str:

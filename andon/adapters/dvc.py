@@ -8,7 +8,6 @@ is not what the pointer says.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import re
@@ -19,47 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from andon.adapters.dvc_remote import cached, download, md5_of, remote_name, upload
+from andon.adapters.pointers import pointer, resolve, tracked
 from andon.errors import DataError
 from andon.settings import Settings
 
 T = TypeVar("T")
 
 LOCK_SECONDS = 120.0
+__all__ = ["add_live", "content", "fetch", "fetch_live", "md5_of", "pointer", "push", "replace"]
+__all__ += ["remote_name", "track", "tracked"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-def md5_of(path: Path) -> str:
-    """MD5 of a file (hex), as DVC counts it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def pointer(path: Path) -> Path:
-    """Where the pointer of a data file is."""
-    return path.with_name(path.name + ".dvc")
-
-
-def tracked(project: Path, path: Path) -> tuple[str, int]:
-    """(MD5, size) that the pointer of a data file names; raises DataError if there is none."""
-    full, shown = _resolve(project, path)
-    where = pointer(full)
-    try:
-        out = yaml.safe_load(where.read_text(encoding="utf-8"))["outs"][0]
-        md5, size = str(out["md5"]), int(out["size"])
-    except FileNotFoundError:
-        hint = "" if full.is_file() else " (the data file is not there either)"
-        raise DataError(
-            f"{shown}: not tracked by DVC{hint}; run `dvc add {shown}` and commit {shown}.dvc"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, ValueError):
-        raise DataError(
-            f"{shown}.dvc: not a DVC pointer of one file; run `dvc add {shown}`"
-        ) from None
-    if md5.endswith(".dir"):
-        raise DataError(f"{shown}: a folder; `data` has to be one Parquet or CSV file")
-    return md5, size
 
 
 def fetch(project: Path, path: Path) -> Path:
@@ -68,15 +37,10 @@ def fetch(project: Path, path: Path) -> Path:
     A missing one is taken from DVC's cache, else pulled from the remote. Raises DataError if it
     cannot be had, or if the file that is there is another.
     """
-    full, shown = _resolve(project, path)
+    full, shown = resolve(project, path)
     md5, _ = tracked(project, path)
     if not full.is_file():
-        _with_repo(project, lambda repo: _restore(repo, full), shown)
-    if not full.is_file():
-        raise DataError(
-            f"{shown}: missing, and MD5 {md5} is neither in DVC's cache nor in its remote; "
-            f"run `make data` for the examples, or `dvc pull {shown}.dvc`"
-        )
+        _with_repo(project, lambda repo: _restore(repo, full, md5, shown), shown)
     found = md5_of(full)
     if found != md5:
         raise DataError(
@@ -89,17 +53,69 @@ def fetch(project: Path, path: Path) -> Path:
 
 def track(project: Path, path: Path) -> str:
     """`dvc add`: writes the pointer and puts the content in the cache; returns the MD5."""
-    full, shown = _resolve(project, path)
+    full, shown = resolve(project, path)
     if not full.is_file():
         raise DataError(f"{shown}: no such file")
     _with_repo(project, lambda repo: repo.add([str(full)]), shown)
     return _agreed(project, full, shown)
 
 
-def push(project: Path, path: Path) -> None:
-    """`dvc push` of one data file to the default remote."""
-    full, shown = _resolve(project, path)
-    _with_repo(project, lambda repo: repo.push([str(pointer(full))]), shown)
+def replace(project: Path, path: Path, new: Path) -> str:
+    """Put a finished file (of the same file system) in a data file's place, and track it.
+
+    Returns the MD5. On any error the old file and its pointer are as they were.
+    """
+    full, shown = resolve(project, path)
+    kept = full.with_name(f".{full.name}.old")
+
+    def act(repo: Any) -> None:
+        kept.unlink(missing_ok=True)  # of a run that was killed
+        if full.is_file():
+            os.link(full, kept, follow_symlinks=False)
+        before = pointer(full).read_bytes() if pointer(full).is_file() else None
+        try:
+            new.replace(full)
+            repo.add([str(full)])
+        except BaseException:
+            kept.replace(full) if kept.exists() else full.unlink(missing_ok=True)
+            pointer(full).unlink(missing_ok=True)
+            if before is not None:
+                pointer(full).write_bytes(before)
+            raise
+        finally:
+            kept.unlink(missing_ok=True)
+
+    _with_repo(project, act, shown)
+    return _agreed(project, full, shown)
+
+
+def push(project: Path, path: Path) -> str | None:
+    """Put one data file into the default remote; returns its name, None if there is none."""
+    full, shown = resolve(project, path)
+    md5, _ = tracked(project, path)
+    fetch(project, path)
+
+    def act(repo: Any) -> str | None:
+        name = remote_name(repo)
+        if name is not None:
+            upload(repo, full, md5, shown)
+        return name
+
+    return _with_repo(project, act, shown)
+
+
+def content(project: Path, md5: str, shown: str) -> Path:
+    """A version of a data file, by its MD5, in DVC's cache; brought from the remote if need be."""
+
+    def act(repo: Any) -> Path:
+        path = cached(repo, md5)
+        if path is None and remote_name(repo) and download(repo, md5, shown):
+            path = cached(repo, md5)
+        if path is None:
+            raise DataError(f"{shown}: MD5 {md5} is neither in DVC's cache nor in its remote")
+        return path
+
+    return _with_repo(project, act, shown)
 
 
 def add_live(settings: Settings, model: str, name: str, parquet: Path) -> str:
@@ -149,13 +165,6 @@ def _agreed(root: Path, full: Path, shown: str) -> str:
     return md5
 
 
-def _resolve(project: Path, path: Path) -> tuple[Path, str]:
-    """The full path, and how a person in the project's folder would write it."""
-    full = path if path.is_absolute() else project / path
-    shown = full.relative_to(project) if full.is_relative_to(project) else full
-    return full, str(shown)
-
-
 def _live(settings: Settings, model: str, name: str) -> tuple[Path, Path]:
     for part in (model, name):
         if not _NAME.fullmatch(part):
@@ -179,19 +188,29 @@ def _create(root: Path) -> None:
         raise DataError(f"{root}: cannot write: {error.strerror or error}") from None
 
 
-def _restore(repo: Any, full: Path) -> None:
-    from dvc.exceptions import CheckoutError, DvcException
+def _restore(repo: Any, full: Path, md5: str, shown: str) -> None:
+    """From the cache or the remote; raises DataError if neither has it."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
 
     if full.is_file():  # another run was first
         return
     target = str(pointer(full))
     try:
-        repo.checkout([target])
-    except CheckoutError:
-        try:
-            repo.pull([target])
-        except DvcException:
-            return  # the caller sees that the file is missing, and says what to do
+        if cached(repo, md5) or (remote_name(repo) and download(repo, md5, shown)):
+            repo.checkout([target])
+        elif remote_name(repo):
+            repo.pull([target])  # remotes of another form: by version, or of an earlier DVC
+    except LockError:
+        raise
+    except DvcException:
+        if full.is_file():
+            raise
+    if not full.is_file():
+        raise DataError(
+            f"{shown}: missing, and MD5 {md5} is neither in DVC's cache nor in its remote; "
+            f"run `make data` for the examples, or `dvc pull {shown}.dvc`"
+        )
 
 
 def _with_repo(project: Path, action: Callable[[Any], T], shown: str) -> T:

@@ -6,6 +6,7 @@ Nothing here may stop or slow a training: a server that is down is told of once,
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from andon.settings import Settings
 
 BUILD = "andon.build"
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
 MOST = 1_000  # metrics in one batch: MLflow takes no more
 
 
@@ -34,11 +35,12 @@ class LiveRun:
         self._patiently(self._start)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep metrics for the next `flush`."""
+        """Keep metrics for the next `flush`; JSON has no word for one that is not finite."""
         now = int(time.time() * 1_000)
         self._waiting += [
             {"key": name, "value": value, "timestamp": now, "step": step}
             for name, value in metrics.items()
+            if math.isfinite(value)
         ]
 
     def flush(self) -> None:

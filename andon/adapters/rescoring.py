@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from andon import training
 from andon.adapters import tables
+from andon.adapters.builds import read_facts, read_fitted
 from andon.errors import DataError
 from andon.spec import ModelSpec
 from andon.thresholds import threshold_of
@@ -51,11 +51,10 @@ class Build:
 def read_build(folder: Path) -> Build:
     """The build of a folder."""
     from serving.bundle import read_signature
-    from serving.engines.sklearn import read_model
 
-    facts = json.loads((folder / "facts.json").read_text())
+    facts = read_facts(folder)
     return Build(
-        model=read_model(folder / "model.skops"),
+        model=read_fitted(folder),
         columns=read_signature(folder).columns,
         classes=facts["classes"],
         positive=facts["positive"],
@@ -95,7 +94,7 @@ def learned_from(
     did. Rows are the same if their key is, or, without a key, all columns that both tables have.
     """
     try:
-        theirs = json.loads((build / "facts.json").read_text()).get("split")
+        theirs = read_facts(build).get("split")
     except FileNotFoundError:
         return None
     if theirs is None or not (state / theirs / LEARN).is_file():

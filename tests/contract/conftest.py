@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import gateway_worlds
@@ -10,6 +12,7 @@ import psycopg
 import pytest
 import support
 import target_worlds
+import trainer_kit
 from gateway_worlds import Traefik, TraefikWorld
 
 from andon.adapters import database
@@ -78,3 +81,10 @@ def postgresql_url(postgresql) -> str:
     with psycopg.connect(maintenance, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return database.url(postgresql, name)
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainer_kit.Make:
+    """Requests for the trainer, whose search path is put back."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return trainer_kit.Make(tmp_path)

@@ -235,9 +235,7 @@ def test_what_the_project_raises_names_its_line(ask):
     with pytest.raises(LineError) as caught:
         ask(LOAD, pipeline)
     lines = str(caught.value).splitlines()
-    assert lines[0] == (
-        "models/m/pipeline.py:2: models/m/pipeline.py: pipeline() raised KeyError: 'age'"
-    )
+    assert lines[0] == ("models/m/pipeline.py:2: pipeline() raised KeyError: 'age'")
     assert "return {}['age']" in str(caught.value)
     assert lines[-1].strip() == "KeyError: 'age'"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -71,6 +72,10 @@ def test_it_is_told_of_as_it_goes_and_done_once(project, caplog):
     assert first.metrics["roc_auc"] > 0.95
     folder = files.load_settings().state / first.folder
     assert (folder / "model.skops").is_file()
+    facts = json.loads((folder / "facts.json").read_text())
+    assert facts["code"] == {"commit": "unknown", "changed": []}
+    assert facts["environment"]["libraries"]["scikit-learn"]
+    assert facts["used"]["peak_mb"] > 50
     (progress,) = artifacts("tumor-training")
     assert progress.data == 100
     (table,) = artifacts("tumor-search")

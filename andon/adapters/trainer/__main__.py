@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from andon import fitted, profile, training
@@ -20,6 +21,7 @@ from andon.adapters.trainer.fitting import Fitter
 from andon.adapters.trainer.searching import PART, Searched, search
 from andon.errors import LineError
 from andon.search import described
+from andon.thresholds import with_threshold
 from andon.verdict import Outcome, Verdict
 
 ANSWERED = 5_000  # held-out rows that are looked at for shape and probabilities
@@ -41,7 +43,7 @@ def train(request: Request, report: Report) -> dict[str, Any]:
     report.tell(phase="fit", fraction=begin, where=described(found.parameters))
     began = time.perf_counter()
     found.warned = len(fitter.warned)
-    model = fitter.fit(data.frame, data.y, found.parameters, "")
+    model = _with_threshold(fitter.fit(data.frame, data.y, found.parameters, ""), data)
     seconds = time.perf_counter() - began
     _tell_losses(report, model, begin)
     report.tell(phase="check", fraction=max(PART, begin))
@@ -58,6 +60,13 @@ def _fitter(request: Request) -> Fitter:
     sys.path += [str(request.project / "models" / request.spec.name), str(request.project)]
     pipeline = projects.load_pipeline(request.project, request.spec.name)
     return Fitter(pipeline, request.spec, request.cpus)
+
+
+def _with_threshold(model: Any, data: Data) -> Any:
+    costs, seed = data.spec.threshold, data.spec.seed
+    if costs is None:
+        return model
+    return with_threshold(model, data.frame, data.y, costs, data.measure.label, seed)
 
 
 def _tell_losses(report: Report, model: Any, fraction: float) -> None:
@@ -114,6 +123,8 @@ class _Learned:
         data, some = self._data, self._data.test_frame
         if self._seconds <= QUICK_SECONDS:
             again = self._fitter.fit(data.frame, data.y, self._parameters, "", quiet=True)
+            if data.spec.threshold:  # only the model that is kept has one
+                said = replace(said, labels=None)
             return fitted.repeats(said, data.outputs(again, some), len(data.y))
         rows = fitted.some_rows(data.y, REFITTED, classes=bool(data.classes))
         some = some.head(ANSWERED)
