@@ -81,7 +81,7 @@ def _metrics(found: Evaluation) -> Table:
 
 def _calibrated(it: Calibration) -> str:
     return (
-        f"Calibration: scores are off by {number(it.error.value)} on average "
+        f"Calibration: scores are off by {number(it.error.value)} on average beyond chance "
         f"(95 % interval {_between(it.error)}); Brier score {number(it.brier)}, of it reliability "
         f"{number(it.reliability)}, resolution {number(it.resolution)}, uncertainty "
         f"{number(it.uncertainty)}."
