@@ -54,12 +54,12 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@one_thread()
 def measured(build: Path, spec: ModelSpec, project: Path) -> Importances:
     """The importances of a build, on its own held-out rows; raises LineError."""
     try:
         found = subject(build, spec, project, spec.explanation.rows)
-        with one_thread():
-            return importances(_learned(found))
+        return importances(_learned(found))
     except (BundleError, OSError, ValueError, KeyError) as error:
         raise LineError(f"{build.name}: {error}") from error
 
@@ -69,9 +69,12 @@ def _learned(found: Subject) -> Subject:
     if found.spec.task == "regression":
         return found
     rows = np.flatnonzero(np.isin(found.y, found.classes))
+    if not len(rows):
+        raise LineError("no held-out row is of a class that was learned")
     return replace(found, frame=found.frame.iloc[rows].reset_index(drop=True), y=found.y[rows])
 
 
+@one_thread()
 def explain(
     build: Path,
     spec: ModelSpec,
@@ -84,10 +87,10 @@ def explain(
     `champion` is its name and its build's folder; what it cannot score is not drawn, and told.
     """
     looked_at = subject(build, spec, project, spec.explanation.rows)
-    shown = [it.name for it in found.features if it.name not in spec.reports.mask]
-    with one_thread():
-        dependence = dependences(looked_at, shown[: spec.explanation.top])
-        values = attribution(looked_at) if spec.explanation.shap else None
+    hidden = spec.target in spec.reports.mask
+    shown = [it.name for it in found.features if not hidden and it.name not in spec.reports.mask]
+    dependence = dependences(looked_at, shown[: spec.explanation.top])
+    values = attribution(looked_at) if spec.explanation.shap else None
     explanation = Explanation(
         build=build.name,
         importances=found,
@@ -96,7 +99,7 @@ def explain(
         notes=tuple(_notes(found, looked_at)),
     )
     drawn = features.of(explanation)
-    if spec.target in spec.reports.mask:
+    if hidden:
         note = f"the target {spec.target} is masked: no picture shows answers"
         return _with(explanation, note), drawn
     scored, note = _scored(build, subject(build, spec, project, PICTURE_ROWS), champion)
