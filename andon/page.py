@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 UNKNOWN = "unknown"
+_BEGINS = re.compile(r"^(\d*)([-+=.)])")  # a list, if it stands first
 # Markdown's own letters; "$" is mathematics to some, and "&" begins a character to all.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$!&])")
 
@@ -91,7 +92,7 @@ class Page:
 
 def text(words: object) -> str:
     """Plain text as Markdown that shows it."""
-    return _MARKS.sub(r"\\\1", " ".join(str(words).split()))
+    return _BEGINS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", " ".join(str(words).split())))
 
 
 def cell(words: object) -> str:
