@@ -102,13 +102,14 @@ def _tiles(facts: Facts) -> list[Tile]:
     passed = sum(it.outcome is Outcome.PASS for _, it in facts.verdicts)
     decides = card_evidence.deciding(facts.evaluation)
     value = decides.challenger.value if decides else facts.metrics.get(spec.metric_name)
+    on = f", on {facts.evaluation.rows:,} rows" if facts.evaluation else ""
     between = interval(decides.challenger.low, decides.challenger.high) if decides else UNKNOWN
     return [
         Tile("checks", outcome.value, f"{passed} of {len(facts.verdicts)} passed", look),
         Tile(
             spec.metric_name,
             UNKNOWN if value is None else f"{value:.4g}",
-            f"95 % interval: {between}",
+            f"95 % interval: {between}{on}",
         ),
         Tile("held-out rows", f"{facts.rows[1]:,}", f"{facts.rows[0]:,} learned from"),
         Tile("champion", f"v{facts.champion}" if facts.champion else "none", "when it was judged"),
