@@ -25,3 +25,8 @@ class GatewayError(LineError):
 
 class PlatformError(LineError):
     """The local platform cannot run as asked: a port, a disk, a permission, an old state."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without its explanations."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

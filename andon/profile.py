@@ -78,6 +78,16 @@ def summarize(table: pl.DataFrame, profile: Profile, scores: Numbers) -> Profile
     return Profile(table.height, features, score)
 
 
+def feature_of(column: Column, values: pl.Series) -> Feature:
+    """Make one column's bins from reference values and count them."""
+    return _counted(_bins(column, values), values)
+
+
+def recounted(feature: Feature, values: pl.Series) -> Feature:
+    """Count other values over the bins of `feature`."""
+    return _counted(feature, values)
+
+
 def counts(feature: Feature) -> Counts:
     """Rows in each bin of a feature."""
     return np.array(feature.counts, dtype=np.int64)

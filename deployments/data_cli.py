@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +16,10 @@ from rich.markup import escape
 from andon.adapters.files import load_settings, load_spec
 from andon.adapters.sources import Tell
 from andon.errors import DataError, LineError
+
+if TYPE_CHECKING:
+    from andon.adapters.ledger import Ledger
+    from andon.settings import Settings
 
 data = typer.Typer(
     help="Snapshots: add data to a model, list what there is, and see what changed.",
@@ -47,9 +53,73 @@ def add(
         )
     with _progress() as tell:
         found = snapshots.add(project, spec, given, tell, force=force)
-    added(project, spec, found, out)
+    added(load_settings(), spec, found, out)
     if push:
         _push(project, found.path)
+
+
+@data.command("list")
+def list_(
+    model: Model,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the snapshots: from the pointer's history in git, and from the ledger."""
+    from deployments.data_show import known, listed
+
+    settings = load_settings()
+    spec = load_spec(settings.project, model)
+    ledger, missing = _ledger(settings)
+    rows = known(settings, spec, ledger)
+    if as_json:
+        out.print_json(json.dumps([asdict(it) for it in rows]))
+        return
+    listed(rows, out)
+    if missing:
+        text = f"[dim]without rows and versions from the ledger: {escape(missing)}[/dim]"
+        out.print(text, soft_wrap=True)
+
+
+@data.command()
+def diff(
+    model: Model,
+    before: Annotated[
+        str, typer.Argument(help="A snapshot's hash (or its beginning), or a git revision.")
+    ] = "",
+    after: Annotated[str, typer.Argument(help="Another; default: the pointer as it is.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what differs between two snapshots; default: the version before, and the current."""
+    from andon.adapters import comparing, dvc, snapshots
+    from deployments.data_show import as_data, difference
+
+    settings = load_settings()
+    spec = load_spec(settings.project, model)
+    if before:
+        ledger, _ = _ledger(settings)
+        others = [it.hash for it in ledger.snapshots(model)] if ledger else []
+        now = dvc.tracked(settings.project, snapshots.data_path(spec))[0] if not after else ""
+        old = comparing.known_hash(settings, spec, before, others)
+        new = comparing.known_hash(settings, spec, after, others) if after else now
+    else:
+        old, new = (it.md5 for it in comparing.latest_two(settings, spec))
+    with _progress() as tell:
+        tell("comparing", 0, None)
+        found = comparing.between(settings, spec, old, new)
+    if as_json:
+        out.print_json(json.dumps({"before": old, "after": new, **as_data(found)}))
+    else:
+        difference(old, new, found, out)
+
+
+def _ledger(settings: Settings) -> tuple[Ledger | None, str]:
+    """The ledger, or why it cannot be read: what git knows can be shown without it."""
+    from andon.adapters import database
+    from andon.adapters.ledger import open_ledger
+
+    reason = database.problem(settings)
+    if reason is None:
+        return open_ledger(database.url(settings, "ledger")), ""
+    return None, "its database does not answer; `andon up`"
 
 
 def _push(project: Path, path: str) -> None:
@@ -64,7 +134,8 @@ def _push(project: Path, path: str) -> None:
     if remote is None:
         out.print(
             "[yellow]not pushed[/yellow]: DVC has no default remote, so this machine has the only "
-            "copy; `dvc remote add --default NAME s3://BUCKET/FOLDER` (or a folder)"
+            "copy; `dvc remote add --default NAME s3://BUCKET/FOLDER` (or a folder)",
+            soft_wrap=True,
         )
     else:
         out.print(f"pushed to the remote {escape(remote)}")

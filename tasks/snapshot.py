@@ -6,9 +6,13 @@ from pathlib import Path
 
 from andon.adapters import dvc
 from andon.adapters.files import load_settings, load_spec, stored
+from andon.differences import Difference, changed
 from andon.settings import Settings
-from tasks.line import Job, line_for, show, station
+from tasks.line import Job, Line, line_for, show, station
 from tasks.results import Snapshot
+
+PRODUCTION = "production"
+DEEP_ROWS = 1_000_000
 
 
 def _tracked(job: Job) -> str:
@@ -37,11 +41,12 @@ def keep_snapshot(job: Job, source: Path, hash_: str, name: str) -> Snapshot:
     stored(folder, lambda into: void(tables.write_snapshot(source, into)))
     table = tables.read(folder / tables.SNAPSHOT)
     columns = {name: str(kind) for name, kind in tables.kinds(table.collect_schema()).items()}
-    rows = row_count(folder / tables.SNAPSHOT)
+    rows = tables.row_count(folder / tables.SNAPSHOT)
     line.ledger.add_snapshot(hash_, model=job.model, source=name, rows=rows, columns=columns)
     listed = "\n".join(f"| {column} | {kind} |" for column, kind in columns.items())
     title = f"# Snapshot `{hash_}`\n\n{rows:,} rows from `{name}`"
-    show(job, "snapshot", f"{title}\n\n| column | kind |\n| --- | --- |\n{listed}")
+    told = against_champion(line, hash_, rows, folder)
+    show(job, "snapshot", f"{title}\n\n{told}| column | kind |\n| --- | --- |\n{listed}")
     return Snapshot(
         hash=hash_,
         folder=str(folder.relative_to(line.settings.state)),
@@ -51,16 +56,44 @@ def keep_snapshot(job: Job, source: Path, hash_: str, name: str) -> Snapshot:
     )
 
 
+def against_champion(line: Line, hash_: str, rows: int, folder: Path) -> str:
+    """What changed since the data that the champion was trained on, in Markdown; may be nothing.
+
+    The rows of large data are not read for it: `andon data diff` does that.
+    """
+    from andon.adapters import comparing, tables
+
+    champion = line.ledger.champion(PRODUCTION, line.spec.name)
+    if champion is None:
+        return ""
+    before = line.ledger.candidate_of(champion).snapshot
+    old = snapshot_folder(line.settings, line.spec.name, before) / tables.SNAPSHOT
+    if before == hash_ or not old.is_file():
+        return ""
+    found = comparing.compare(old, folder / tables.SNAPSHOT, line.spec, deep=rows <= DEEP_ROWS)
+    who = f"v{champion.version}, which serves, learned from `{before[:12]}`"
+    return f"{who}: {difference_text(found)}\n\n"
+
+
+def difference_text(found: Difference) -> str:
+    """A difference in a few Markdown lines."""
+    before, after = found.rows
+    lines = [f"{before:,} rows then, {after:,} now.", ""]
+    lines += [f"- {change}" for change in found.columns]
+    if found.keyed is not None:
+        keyed = found.keyed
+        lines.append(
+            f"- by key {keyed.added:,} new, {keyed.removed:,} gone, {keyed.changed:,} changed"
+        )
+    for it in changed(found.shifts):
+        effect = it.verdict.value or 0.0
+        lines.append(f"- {it.column} is distributed otherwise (effect {effect:.2f}): {it.largest}")
+    return "\n".join(line.replace("|", "\\|") for line in lines)
+
+
 def snapshot_folder(settings: Settings, model: str, hash_: str) -> Path:
     """Where a snapshot lies."""
     return settings.store / "snapshots" / model / hash_
-
-
-def row_count(path: Path) -> int:
-    """Rows of a Parquet file, from its footer."""
-    import pyarrow.parquet as pq
-
-    return int(pq.ParquetFile(path).metadata.num_rows)
 
 
 def void(_: object) -> None:

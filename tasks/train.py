@@ -85,7 +85,7 @@ def _train(job: Job, line: Line, split: SplitRows, folder: Path, live: LiveRun) 
     with told(job, live) as progress:
         _, used = limited.call(
             "andon.adapters.trainer",
-            request.model_dump(mode="json"),
+            request.message(),
             limits,
             what="the training",
             folder=settings.project,

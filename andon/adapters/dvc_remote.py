@@ -12,8 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from andon.adapters.scans import first_line
-from andon.errors import DataError
+from andon.errors import DataError, first_line
 
 
 def md5_of(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import cast
 
 import polars as pl
 
-from andon.errors import DataError
+from andon.errors import DataError, first_line
 from serving.bundle import Kind
 
 FLOAT_EXACT = 2**53  # beyond it, not every integer is a float64
@@ -78,11 +78,6 @@ def kinds(schema: Mapping[str, pl.DataType], *, file: str = "data") -> dict[str,
             "use numbers, booleans, text or dates"
         )
     return cast(dict[str, Kind], found)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without its explanations."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _scanned(part: Part) -> _Scanned:

@@ -17,6 +17,8 @@ from andon.spec import ModelSpec, Source
 _WORKSHOP = ".andon-add-"  # folders beside the data, gone when the work is done
 _STALE = 24 * 3600.0  # seconds after which one is of a run that was killed
 
+_LOOKED_AT = 10_000  # rows
+
 
 @dataclass(frozen=True)
 class Added:
@@ -127,4 +129,22 @@ def _notes(info: tables.SnapshotInfo, spec: ModelSpec) -> list[str]:
         feature = kind == "integer" and name not in spec.not_features
         if feature and any(abs(it) > FLOAT_EXACT for it in ends):
             notes.append(f"{name}: integers beyond 2**53; a pipeline is given them as float64")
+    return notes + _half_numbers(info)
+
+
+def _half_numbers(info: tables.SnapshotInfo) -> list[str]:
+    """Columns of numbers that are text because of a few other values, as "n/a"."""
+    import polars as pl
+
+    texts = [name for name, kind in info.columns.items() if kind == "category"]
+    first = pl.scan_parquet(info.path).select(texts).head(_LOOKED_AT).collect()
+    notes = []
+    for name in texts:
+        given = first[name].drop_nulls()
+        numbers = given.len() - given.cast(pl.Float64, strict=False).null_count()
+        if given.len() / 2 < numbers < given.len():
+            notes.append(
+                f"{name}: is text, though {numbers:,} of its first {given.len():,} values are "
+                "numbers; leave cells empty that have none"
+            )
     return notes

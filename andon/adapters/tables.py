@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from andon.adapters.scans import Part, culprit, first_line, kinds, read, read_parts
-from andon.errors import DataError
+from andon.adapters.scans import Part, culprit, kinds, read, read_parts
+from andon.errors import DataError, first_line
 from andon.profile import as_numbers
 from andon.spec import ModelSpec
 from serving.bundle import Column, Kind, Signature

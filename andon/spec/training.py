@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from andon.spec.base import Frozen
 
@@ -43,3 +43,10 @@ class Training(Frozen):
     folds: int = Field(0, ge=0, le=50, description="of cross-validation; 0: none, unless searched")
     search: Search | None = None
     minutes: float = Field(60.0, gt=0, description="a training that takes longer is stopped")
+
+    @field_validator("folds")
+    @classmethod
+    def _none_or_several(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("found 1, wanted 0 or at least 2: one fold has nothing to learn from")
+        return folds

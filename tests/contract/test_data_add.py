@@ -20,6 +20,8 @@ from andon.adapters import dvc
 from andon.errors import DataError
 from andon.spec import FilesSource, SqlSource
 
+PYTHONPATH = os.pathsep.join(map(str, (Path(__file__).parent, REPOSITORY / "tests")))
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -146,6 +148,12 @@ def test_what_may_surprise_is_said(project: Path) -> None:
     )
 
 
+def test_numbers_that_are_text_because_of_one_word_are_said(project: Path) -> None:
+    (project / "new.csv").write_text("y,code,age\n1,1,7\n2,x,8\n3,z,n/a\n4,y,9\n")
+    (note,) = add(project, "new.csv").notes
+    assert note.startswith("age: is text, though 3 of its first 4 values are numbers")
+
+
 def test_two_at_once_both_succeed(project: Path) -> None:
     """Two processes, two models, one DVC: and then two on one model."""
     code = """if True:
@@ -160,7 +168,6 @@ def test_two_at_once_both_succeed(project: Path) -> None:
         pl.DataFrame({"y": range(200_000), "x": [name] * 200_000}).write_parquet(
             project / f"{name}.parquet"
         )
-    path = os.pathsep.join(map(str, (Path(__file__).parent, REPOSITORY / "tests")))
     for models in (("toy", "other"), ("toy", "toy")):
         runs = [
             subprocess.Popen(
@@ -168,7 +175,7 @@ def test_two_at_once_both_succeed(project: Path) -> None:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": PYTHONPATH},
             )
             for model, file in zip(models, ("a", "b"), strict=True)
         ]
@@ -178,6 +185,39 @@ def test_two_at_once_both_succeed(project: Path) -> None:
             data = Path("models") / model / "data" / "toy.parquet"
             assert dvc.md5_of(project / data) == dvc.tracked(project, data)[0]
             assert dvc.tracked(project, data)[0] in {out.strip() for out, _ in said}
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from data_kit import add
+from andon.errors import DataError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    add(Path(sys.argv[1]), "big.parquet")
+except DataError as error:
+    sys.exit(f"DataError {error}")
+"""
+
+
+def test_where_nothing_more_can_be_written_the_old_data_is_there(project: Path) -> None:
+    """Files end at 20 kB, in a process of its own: as on a disk that is full."""
+    (project / "good.csv").write_text("y\n1\n")
+    pl.DataFrame({"y": [i * 0.37 for i in range(50_000)]}).write_parquet(project / "big.parquet")
+    add(project, "good.csv")
+    before = contents(project)
+    run = subprocess.run(
+        [sys.executable, "-c", FULL, project],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+    )
+    assert run.stderr.startswith("DataError")
+    assert "cannot write: " in run.stderr
+    assert contents(project) == before
+    assert [it for it in (project / DATA).parent.iterdir() if it.is_dir()] == []
 
 
 # --- databases

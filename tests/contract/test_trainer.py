@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
+from support import REPOSITORY
 from trainer_kit import LIMITS, LINE, ROWS, Heard, facts, outcomes
 
-from andon.adapters import limited
-from andon.adapters.trainer import MODEL
+from andon.adapters import files, limited
+from andon.adapters.trainer import MODEL, Request
 from andon.adapters.trainer.__main__ import train
 from andon.adapters.trainer.data import folding, read
 from serving.engines.sklearn import read_model
@@ -16,7 +19,7 @@ from serving.engines.sklearn import read_model
 def test_a_build_has_all_that_evaluation_and_serving_need(make):
     request, heard = make(), []
     answer, used = limited.call(
-        "andon.adapters.trainer", request.model_dump(mode="json"), LIMITS,
+        "andon.adapters.trainer", request.message(), LIMITS,
         what="the training", folder=request.project, told=heard.append,
     )  # fmt: skip
     assert sorted(it.name for it in request.folder.iterdir()) == [
@@ -115,3 +118,10 @@ def test_helpers_of_the_project_can_be_imported(make, tmp_path):
     (tmp_path / "models" / "m" / "helpers_of_m.py").write_text(helper)
     train(request, Heard())
     assert outcomes(request)["better than a constant"] == "pass"
+
+
+@pytest.mark.parametrize("name", ["churn", "diabetes", "tumor"])
+def test_a_spec_arrives_as_it_was_sent(tmp_path, name):
+    spec = files.load_spec(REPOSITORY, name)
+    sent = Request(project=tmp_path, spec=spec, split=tmp_path, folder=tmp_path, cpus=1)
+    assert Request.model_validate_json(json.dumps(sent.message())) == sent

@@ -149,7 +149,7 @@ def test_an_exception_of_the_project_names_its_line(make):
     request = make(code)
     with pytest.raises(LineError) as caught:
         limited.call(
-            "andon.adapters.trainer", request.model_dump(mode="json"), LIMITS,
+            "andon.adapters.trainer", request.message(), LIMITS,
             what="the training", folder=request.project,
         )  # fmt: skip
     first, *_, last = str(caught.value).splitlines()

@@ -175,6 +175,15 @@ def test_a_model_that_learned_nothing_is_not_registered(line, deliveries):
     assert [it.version for it in line.ledger.candidates(MODEL)] == ["1"]
 
 
+def test_code_that_is_not_committed_does_not_go_to_production(line, deliveries):
+    path = line.project / "models" / MODEL / "helper.py"
+    path.write_text("# not committed\n")
+    said = stopped(line, deliveries, "stopped", "check code")
+    path.unlink()
+    assert "the release to production failed: code is committed: not as in commit" in said
+    assert "models/tumor/helper.py; commit it, or set allow_dirty in andon.yaml" in said
+
+
 def test_every_problem_of_a_spec_is_said_at_once_and_on_the_terminal(line):
     path = line.project / "models" / MODEL / "model.yaml"
     path.write_text("data: x.parquet\ntask: guessing\ncolour: red\n")

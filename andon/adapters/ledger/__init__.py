@@ -8,6 +8,7 @@ from andon.adapters.ledger.rows import (
     Incident,
     Release,
     Run,
+    SnapshotRow,
     Transition,
     VerdictRow,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "Ledger",
     "Release",
     "Run",
+    "SnapshotRow",
     "Transition",
     "VerdictRow",
     "lock",

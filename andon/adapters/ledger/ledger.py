@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from andon.adapters.ledger import schema as t
 from andon.adapters.ledger.incidents import IncidentBook
 from andon.adapters.ledger.releases import ReleaseBook
-from andon.adapters.ledger.rows import Candidate, Release, Run, VerdictRow
+from andon.adapters.ledger.rows import Candidate, Release, Run, SnapshotRow, VerdictRow
 from andon.errors import LineError
 from andon.verdict import Verdict
 
@@ -69,6 +69,13 @@ class Ledger(ReleaseBook, IncidentBook):
                         at=self.clock(),
                     )
                 )
+
+    def snapshots(self, model: str) -> list[SnapshotRow]:
+        """A model's snapshots, newest first."""
+        query = sa.select(t.snapshots).where(t.snapshots.c.model == model)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(t.snapshots.c.at.desc())).mappings()
+            return [SnapshotRow(**row) for row in found]
 
     def add_verdicts(
         self, verdicts: Iterable[Verdict], *, run_id: str, model: str, station: str, subject: str

@@ -92,6 +92,18 @@ class Incident:
 
 
 @dataclass(frozen=True)
+class SnapshotRow:
+    """A snapshot that a run has taken; columns are name → kind."""
+
+    hash: str
+    model: str
+    source: str
+    row_count: int
+    columns: dict[str, str]
+    at: float
+
+
+@dataclass(frozen=True)
 class VerdictRow:
     """A verdict with where it was given."""
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import polars as pl
 
-from andon.adapters.scans import FLOAT_EXACT, Part, first_line
-from andon.errors import DataError
+from andon.adapters.scans import FLOAT_EXACT, Part
+from andon.errors import DataError, first_line
 from andon.spec import SqlSource
 
 ROWS, CELLS = 50_000, 2_000_000  # of one piece

@@ -6,6 +6,7 @@ python -m andon.adapters.trainer request.json
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from andon.spec import Frozen, ModelSpec
 
@@ -22,3 +23,7 @@ class Request(Frozen):
     split: Path
     folder: Path
     cpus: int
+
+    def message(self) -> dict[str, Any]:
+        """As JSON, without what nobody has set: validators may ask what was."""
+        return self.model_dump(mode="json", exclude_unset=True)

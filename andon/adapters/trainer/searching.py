@@ -59,8 +59,6 @@ def search(fitter: Fitter, data: Data, report: Report) -> Searched:
     count = plan.folds or (FOLDS if plan.search else 0)
     if count == 0:
         return Searched()
-    if count == 1:
-        raise LineError(f"models/{spec.name}/model.yaml: training.folds: found 1, wanted 0 or 2…50")
     by = folding(data)
     folds = folds_of(data.y, by, count, spec.seed, classes=bool(data.classes))
     return _Search(fitter, data, report, folds, by.times).run()
