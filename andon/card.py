@@ -30,6 +30,8 @@ from andon.verdict import Outcome, Verdict, gate
 
 MASKED = "masked"
 MOST = 50  # rows of a table
+FEATURES = 15  # as in the picture
+LOOKS = ("importance", "dependence", "shap")
 TAKES = {
     "number": "a finite number",
     "integer": "a whole number",
@@ -100,13 +102,14 @@ def _tiles(facts: Facts) -> list[Tile]:
     passed = sum(it.outcome is Outcome.PASS for _, it in facts.verdicts)
     decides = card_evidence.deciding(facts.evaluation)
     value = decides.challenger.value if decides else facts.metrics.get(spec.metric_name)
+    on = f", on {facts.evaluation.rows:,} rows" if facts.evaluation else ""
     between = interval(decides.challenger.low, decides.challenger.high) if decides else UNKNOWN
     return [
         Tile("checks", outcome.value, f"{passed} of {len(facts.verdicts)} passed", look),
         Tile(
             spec.metric_name,
             UNKNOWN if value is None else f"{value:.4g}",
-            f"95 % interval: {between}",
+            f"95 % interval: {between}{on}",
         ),
         Tile("held-out rows", f"{facts.rows[1]:,}", f"{facts.rows[0]:,} learned from"),
         Tile("champion", f"v{facts.champion}" if facts.champion else "none", "when it was judged"),
@@ -118,7 +121,7 @@ def _sections(facts: Facts) -> Iterator[Section]:
     spec = facts.spec
     file = f"models/{spec.name}/model.yaml"
     yield Section("What it is for", list(_purpose(facts)), file)
-    yield Section("What it must not be used for", list(_limits(facts)), f"{file}, signature.json")
+    yield Section("Limits", list(_limits(facts)), f"{file}, signature.json")
     yield from card_evidence.sections(facts.evaluation, facts.metrics, _images(facts))
     yield Section("What it looks at", list(_looks_at(facts)), "explanation.json")
     yield Section("What it was checked for", list(_checks(facts)), "the ledger of this run")
@@ -150,7 +153,8 @@ def _images(facts: Facts) -> dict[str, Image]:
 
 def _purpose(facts: Facts) -> Iterator[Block]:
     spec = facts.spec
-    positive = f", {spec.positive!r} is positive" if spec.positive is not None else ""
+    hidden = spec.target in spec.reports.mask or spec.positive is None
+    positive = "" if hidden else f", {spec.positive!r} is positive"
     yield Table(
         ("what", "says"),
         [
@@ -188,7 +192,9 @@ def _looks_at(facts: Facts) -> Iterator[Block]:
             f"What is {way} of {it.metric} when a column is shuffled, on {it.rows:,} of "
             f"{it.held_out:,} held-out rows (with all columns in place: {it.score:.4g})."
         )
-        more = len(it.features) - MOST
+        images = _images(facts)
+        yield from (images[name] for name in LOOKS if name in images)
+        more = len(it.features) - FEATURES
         yield Table(
             ("column", f"{it.metric} {way}", "95 % interval", "told from chance"),
             [
@@ -198,7 +204,7 @@ def _looks_at(facts: Facts) -> Iterator[Block]:
                     interval(one.low, one.high, 3),
                     "yes" if one.matters else "no" if one.low is not None else UNKNOWN,
                 ]
-                for one in it.features[:MOST]
+                for one in it.features[:FEATURES]
             ],
             frozenset({1, 2}),
             f"{more:,} more are in explanation.json." if more > 0 else "",
@@ -210,8 +216,6 @@ def _looks_at(facts: Facts) -> Iterator[Block]:
         yield Paragraph(f"Importance that moved since the champion v{found.champion}: {share}.")
     if found.notes:
         yield Listing(found.notes)
-    images = _images(facts)
-    yield from (images[name] for name in ("importance", "dependence", "shap") if name in images)
 
 
 def _checks(facts: Facts) -> Iterator[Block]:
@@ -223,15 +227,24 @@ def _checks(facts: Facts) -> Iterator[Block]:
             "" if it.value is None else f"{it.value:.4g}",
             "" if it.limit is None else f"{it.limit:.4g}",
             f"{it.n:,}",
-            it.detail,
+            _detail(it, facts.spec.reports.mask),
         ]
-        for station, it in facts.verdicts
+        for station, it in sorted(facts.verdicts, key=lambda it: _WORST_FIRST[it[1].outcome])
     ]
     head = ("station", "check", "verdict", "value", "limit", "n", "in words")
     if rows:
         yield Table(head, rows, frozenset({3, 4, 5}))
     else:
         yield Paragraph(f"{UNKNOWN}: no verdicts were written.")
+
+
+_WORST_FIRST = {Outcome.FAIL: 0, Outcome.INCONCLUSIVE: 1, Outcome.PASS: 2}
+
+
+def _detail(verdict: Verdict, mask: Sequence[str]) -> str:
+    """A verdict in words; of what names a masked column, they may hold a value."""
+    said = f"{verdict.check} {verdict.detail}"
+    return MASKED if any(name in said for name in mask) else verdict.detail
 
 
 def _data(facts: Facts) -> Iterator[Block]:

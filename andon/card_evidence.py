@@ -16,7 +16,8 @@ from andon.evidence import (
 from andon.page import UNKNOWN, Block, Image, Paragraph, Section, Table, interval
 
 MOST = 25  # slices
-ANSWERS = ("roc", "precision-recall", "calibration", "confusion", "scores", "residuals")
+NOT_WORSE = "not worse than champion"
+ANSWERS = ("roc", "precision-recall", "calibration", "confusion", "residuals", "scores")
 
 
 def deciding(found: Evaluation | None) -> Measured | None:
@@ -81,7 +82,7 @@ def _metrics(found: Evaluation) -> Table:
 
 def _calibrated(it: Calibration) -> str:
     return (
-        f"Calibration: scores are off by {number(it.error.value)} on average "
+        f"Calibration: scores are off by {number(it.error.value)} on average beyond chance "
         f"(95 % interval {_between(it.error)}); Brier score {number(it.brier)}, of it reliability "
         f"{number(it.reliability)}, resolution {number(it.resolution)}, uncertainty "
         f"{number(it.uncertainty)}."
@@ -104,8 +105,8 @@ def _threshold(it: Thresholds) -> str:
 def _compared(found: Evaluation) -> Iterator[Block]:
     it: Comparison | None = found.comparison
     if it is None:
-        none = "nothing was compared" if found.champion else "there was none, or it is this build"
-        yield Paragraph(f"Champion: {none}.")
+        said = [it.get("detail", "") for it in found.verdicts if it.get("check") == NOT_WORSE]
+        yield Paragraph(f"Nothing was compared: {said[0] if said else UNKNOWN}.")
         return
     yield Table(
         ("what", "which"),

@@ -9,8 +9,10 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 UNKNOWN = "unknown"
+_BEGINS = re.compile(r"^(\d*)([-+=.)])")  # a list, if it stands first
 # Markdown's own letters; "$" is mathematics to some, and "&" begins a character to all.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$!&])")
 
@@ -90,7 +92,7 @@ class Page:
 
 def text(words: object) -> str:
     """Plain text as Markdown that shows it."""
-    return _MARKS.sub(r"\\\1", " ".join(str(words).split()))
+    return _BEGINS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", " ".join(str(words).split())))
 
 
 def cell(words: object) -> str:
@@ -165,12 +167,15 @@ def to_html(page: Page) -> str:
 
 
 def _section(at: int, section: Section) -> str:
-    images = [it for it in section.blocks if isinstance(it, Image)]
-    others = "".join(_html(it) for it in section.blocks if not isinstance(it, Image))
-    figures = f'<div class="figures">{"".join(map(_figure, images))}</div>' if images else ""
+    parts = [
+        f'<div class="figures">{"".join(map(_html, blocks))}</div>'
+        if pictures
+        else "".join(map(_html, blocks))
+        for pictures, blocks in groupby(section.blocks, lambda it: isinstance(it, Image))
+    ]
     source = f'<p class="source">Source: {_safe(section.source)}</p>' if section.source else ""
     title = _safe(section.title)
-    return f'<section id="s{at}"><h2>{title}</h2>{others}{figures}{source}</section>'
+    return f'<section id="s{at}"><h2>{title}</h2>{"".join(parts)}{source}</section>'
 
 
 def _figure(image: Image) -> str:
@@ -237,17 +242,18 @@ border-radius:6px;padding:.5rem .7rem}
 .good{border-left-color:var(--good)}.bad{border-left-color:var(--bad)}
 .open{border-left-color:var(--open)}
 .wide{overflow-x:auto;margin:.6rem 0}
-table{border-collapse:collapse;font-size:.88rem;min-width:60%}
+table{border-collapse:collapse;font-size:.88rem;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.35rem .7rem .35rem 0;
 border-bottom:1px solid var(--line);overflow-wrap:normal}
-td:last-child{overflow-wrap:anywhere;min-width:9rem}
-th{color:var(--soft);font-weight:600}.n{text-align:right;white-space:nowrap;
+td:last-child:not(.n){overflow-wrap:anywhere;min-width:14rem}
+th{color:var(--soft);font-weight:600}th.n,td.n{text-align:right;white-space:nowrap;
+padding-right:1.1rem;
 font-variant-numeric:tabular-nums}
 pre{background:var(--pale);border:1px solid var(--line);border-radius:6px;padding:.7rem;
 white-space:pre-wrap;font-size:.82rem}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1rem;
-align-items:start;margin:1rem 0}
-figure{margin:0;border:1px solid var(--line);border-radius:6px;background:#fff;overflow:hidden}
+.figures{columns:2 21rem;column-gap:1rem;margin:1rem 0}
+figure{margin:0 0 1rem;break-inside:avoid;border:1px solid var(--line);border-radius:6px;
+background:#fff;overflow:hidden}
 img{display:block;width:100%;height:auto}
 figcaption{font-size:.82rem;padding:.4rem .7rem;color:var(--soft);background:var(--pale);
 border-top:1px solid var(--line)}
@@ -256,5 +262,5 @@ footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.7rem}
 @media print{:root{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--pale:#fff}
 body{max-width:none;padding:0;font-size:10.5pt}nav{display:none}
 figure,.tile,tr{break-inside:avoid}h2{break-after:avoid}
-.figures{grid-template-columns:1fr 1fr}.wide{overflow:visible}}
+.figures{columns:2}.wide{overflow:visible}}
 """

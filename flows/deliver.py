@@ -8,7 +8,9 @@ from flows.parameters import Model, Trigger
 from tasks.behave import run_tests
 from tasks.bundle import build_image, make_bundle
 from tasks.committed import check_code
+from tasks.document import write_card
 from tasks.evaluate import evaluate
+from tasks.explain import explain
 from tasks.line import Job, at_work, pull_the_cord
 from tasks.register import attach, mirror, record, register, reports
 from tasks.release import roll_out
@@ -35,11 +37,21 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("splitting", split.verdicts)
     trained = train(job, split)
     pull_the_cord("training", trained.verdicts)
+    explained = explain(job, split, trained)
     tested = run_tests(job, trained)
     evaluated = evaluate(job, snapshot, trained)
     version = register(job, snapshot, split, trained, evaluated)
     bundled = make_bundle(job, trained, version)
-    attach(job, trained, bundled, reports(validated, evaluated))
+    found = {
+        "validate": validated.verdicts,
+        "split": split.verdicts,
+        "train": trained.verdicts,
+        "test": tested.verdicts,
+        "explain": explained.verdicts,
+        "evaluate": evaluated.verdicts,
+    }
+    card = write_card(job, snapshot, trained, bundled, explained, evaluated, found)
+    attach(job, trained, bundled, reports(validated, evaluated, explained, card))
     image = build_image(job, bundled)
     record(job, snapshot, split, trained, bundled, image)
     mirror(job)
@@ -50,7 +62,6 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     pull_the_cord("the release to production", check_code(job))
     released = roll_out(job, version, "production")
     mirror(job)
-    stations = (evaluated, tested, trained, split, validated)
-    verdicts = [it for station in stations for it in station.verdicts]
+    verdicts = [it for station in reversed(found.values()) for it in station]
     sum_up(job, snapshot, trained, evaluated, verdicts, released)
     return released

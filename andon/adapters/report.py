@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from andon import training
-from andon.adapters import projects, tables
+from andon.adapters import builds, projects, tables
 from andon.adapters.attribution import attribution
-from andon.adapters.builds import read_facts, read_fitted
 from andon.adapters.dependence import dependences
 from andon.adapters.explaining import Subject, alike, importances, sample
 from andon.adapters.plots import Scored, answers, features, save
@@ -32,11 +30,10 @@ def subject(build: Path, spec: ModelSpec, project: Path, rows: int) -> Subject:
 
     Raises LineError if the folder is not one, or the rows do not fit.
     """
-    facts = read_facts(build)
-    columns = read_signature(build).columns
+    facts, columns = builds.read_facts(build), read_signature(build).columns
     table, total = sample(build / "held_out.parquet", rows, spec.seed, len(columns))
     return Subject(
-        model=read_fitted(build),
+        model=builds.read_fitted(build),
         frame=tables.training_frame(table, columns),
         y=tables.target(table, spec),
         columns=columns,
@@ -57,12 +54,12 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@one_thread()
 def measured(build: Path, spec: ModelSpec, project: Path) -> Importances:
     """The importances of a build, on its own held-out rows; raises LineError."""
     try:
         found = subject(build, spec, project, spec.explanation.rows)
-        with one_thread():
-            return importances(_learned(found))
+        return importances(_learned(found))
     except (BundleError, OSError, ValueError, KeyError) as error:
         raise LineError(f"{build.name}: {error}") from error
 
@@ -72,9 +69,12 @@ def _learned(found: Subject) -> Subject:
     if found.spec.task == "regression":
         return found
     rows = np.flatnonzero(np.isin(found.y, found.classes))
+    if not len(rows):
+        raise LineError("no held-out row is of a class that was learned")
     return replace(found, frame=found.frame.iloc[rows].reset_index(drop=True), y=found.y[rows])
 
 
+@one_thread()
 def explain(
     build: Path,
     spec: ModelSpec,
@@ -87,10 +87,10 @@ def explain(
     `champion` is its name and its build's folder; what it cannot score is not drawn, and told.
     """
     looked_at = subject(build, spec, project, spec.explanation.rows)
-    shown = [it.name for it in found.features if it.name not in spec.reports.mask]
-    with one_thread():
-        dependence = dependences(looked_at, shown[: spec.explanation.top])
-        values = attribution(looked_at) if spec.explanation.shap else None
+    hidden = spec.target in spec.reports.mask
+    shown = [it.name for it in found.features if not hidden and it.name not in spec.reports.mask]
+    dependence = dependences(looked_at, shown[: spec.explanation.top])
+    values = attribution(looked_at) if spec.explanation.shap else None
     explanation = Explanation(
         build=build.name,
         importances=found,
@@ -99,7 +99,7 @@ def explain(
         notes=tuple(_notes(found, looked_at)),
     )
     drawn = features.of(explanation)
-    if spec.target in spec.reports.mask:
+    if hidden:
         note = f"the target {spec.target} is masked: no picture shows answers"
         return _with(explanation, note), drawn
     scored, note = _scored(build, subject(build, spec, project, PICTURE_ROWS), champion)
@@ -187,13 +187,10 @@ def _scored(build: Path, found: Subject, champion: tuple[str, Path] | None) -> t
 
 def _scores_of(theirs: Path, build: Path, found: Subject) -> Any:
     """Another build's scores of this one's rows; raises LineError if it cannot score them."""
-    from serving.engines.sklearn import read_model
-
-    facts = json.loads((theirs / "facts.json").read_text())
+    facts = builds.read_facts(theirs)
     if facts["classes"][facts["positive"]] != found.named:
         raise LineError("it scores another label")
     seed, columns = found.spec.seed, read_signature(theirs).columns
     table, _ = sample(build / "held_out.parquet", PICTURE_ROWS, seed, len(found.columns))
     frame = tables.training_frame(table, columns)
-    model = read_model(theirs / "model.skops")
-    return training.outputs(model, frame, "binary", facts["positive"]).scores
+    return training.outputs(builds.read_fitted(theirs), frame, "binary", facts["positive"]).scores

@@ -66,7 +66,9 @@ class ModelSpec(Frozen):
         if wrong:
             raise ValueError(f"name: {wrong}")
         if not is_function(metric.name or ""):
-            given = sorted(metric.model_fields_set & {"greater_is_better", "uses"})
+            # By value: a spec that is handed to another process names its defaults, too.
+            said = {"greater_is_better": not metric.greater_is_better, "uses": metric.uses}
+            given = [name for name, it in said.items() if it]
             if given:
                 raise ValueError(f"{given[0]}: only for a function of yours, {FILE}:FUNCTION")
         elif metric.uses not in (None, *USES[task]):

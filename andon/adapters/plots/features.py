@@ -19,6 +19,7 @@ from andon.adapters.plots.style import (
     percent,
     short,
     styled,
+    tick,
 )
 from andon.explanation import Attribution, Dependence, Explanation, Feature, Importances
 
@@ -156,7 +157,7 @@ def _panel(axes: Any, it: Dependence) -> None:
     else:
         axes.plot(x, np.full(len(x), 0.02), "|", color=GREY, ms=7, transform=_bottom(axes))
         if len(it.grid) <= 3:
-            axes.set_xticks(x, [_value(it, value) for value in it.grid])
+            axes.set_xticks(x, [_tick(it, value) for value in it.grid])
         elif it.kind != "date":
             axes.locator_params(axis="x", nbins=4)
         else:
@@ -195,6 +196,10 @@ def _value(it: Dependence, value: float | str | None) -> str:
     if it.kind == "date":
         return _date(float(value)).date().isoformat()
     return value if isinstance(value, str) else number(value)
+
+
+def _tick(it: Dependence, value: float | str | None) -> str:
+    return tick(value) if isinstance(value, float) and it.kind != "date" else _value(it, value)
 
 
 def _moves(it: Dependence) -> str:

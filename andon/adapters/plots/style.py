@@ -158,10 +158,11 @@ def _plain_ticks(figure: Figure) -> None:
 
 def tick(value: float) -> str:
     """A number of an axis."""
-    for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e5, "k")):
+    written = f"{value:,.6g}"
+    for unit, letter in ((1e5, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")):
         if abs(value) >= unit:
-            return f"{value / (1e3 if letter == 'k' else unit):.4g} {letter}"
-    return f"{value:,.6g}".replace("-", "\N{MINUS SIGN}")
+            written = f"{value / (1e3 if letter == 'k' else unit):.4g} {letter}"
+    return written.replace("-", "\N{MINUS SIGN}")
 
 
 def _fewer_colours(path: Path) -> None:
