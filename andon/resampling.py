@@ -80,9 +80,16 @@ class Resampled:
         return NORMAL.cdf(self.bias + moved / (1 - self.skew * moved))
 
     def at_most(self, x: float) -> float:
-        """`interval` the other way round: the level at which its lower end is `x`."""
+        """`interval` the other way round: the level at which its lower end is `x`.
+
+        Beyond all draws by the normal law: many tests at once need small p values.
+        """
         moved = NORMAL.inv_cdf(_share_below(self.draws, x)) - self.bias
-        return NORMAL.cdf(moved / (1 + self.skew * moved) - self.bias)
+        found = NORMAL.cdf(moved / (1 + self.skew * moved) - self.bias)
+        tail = Normal(float(self.draws.mean()), float(self.draws.std())).at_most(x)
+        if x < self.draws[0]:
+            return min(found, tail)
+        return max(found, tail) if x > self.draws[-1] else found
 
 
 def of_means(rows: Numbers, combine: Combine, seed: int, resamples: int = RESAMPLES) -> Law | None:
