@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from evaluation_kit import PIPELINE, SPEC
 from prefect.logging import disable_run_logger
 
 import tasks.bundle
@@ -30,28 +31,6 @@ from tasks.line import Job
 from tasks.results import Evaluated, Snapshot, Trained
 
 PASS, INCONCLUSIVE = Outcome.PASS, Outcome.INCONCLUSIVE
-PIPELINE = """
-from sklearn.compose import make_column_transformer
-from sklearn.linear_model import {cls}
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-def pipeline():
-    front = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), ["region"]),
-        (StandardScaler(), {columns}),
-    )
-    return make_pipeline(front, {cls}({settings}))
-"""
-SPEC = """
-data: d.csv
-target: y
-task: {task}
-key: id
-serving: {{engine: sklearn}}
-slices: {{columns: [region], min_rows: 50}}
-{more}
-"""
 
 
 def people(n: int, seed: int = 0) -> pl.DataFrame:

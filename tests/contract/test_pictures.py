@@ -71,6 +71,14 @@ def odd(name: str) -> tuple[pl.DataFrame, Any, dict[str, Any]]:
             LogisticRegression(),
             {"task": "binary", "target": "целевой", "positive": "はい"},
         ),
+    }
+    table, pipeline, given = {**cases, **odder(x, rng, plain)}[name]()
+    return table, pipeline, given
+
+
+def odder(x: Any, rng: Any, plain: pl.DataFrame) -> dict[str, Any]:
+    n = len(x)
+    return {
         "few rows": lambda: (plain[:16], LogisticRegression(), {"task": "binary"}),
         "huge numbers": lambda: (
             pl.DataFrame({"a": x[:, 0] * 1e12, "y": np.exp(3 * x[:, 0]) * 1e9}),
@@ -95,8 +103,6 @@ def odd(name: str) -> tuple[pl.DataFrame, Any, dict[str, Any]]:
             {"task": "regression"},
         ),
     }
-    table, pipeline, given = cases[name]()
-    return table, pipeline, given
 
 
 ODD = (
