@@ -122,10 +122,9 @@ def table(found: dict[str, Any]) -> str:
             lines.append(f"| {peer} | not measured: {failed[0]} | | | | |")
             continue
         seconds, peak = min(it["seconds"] for it in runs), max(it["mb"] for it in runs)
-        version = runs[0]["version"]
-        lines.append(
-            f"| {peer} | {seconds:.2f} | {peak:.0f} | {_ratios(rounds, peer)} | {version} |"
-        )
+        cells = [f"{seconds:.2f}", f"{min(it['cpu'] for it in runs):.2f}", f"{peak:.0f}"]
+        cells += [_ratios(rounds, peer), runs[0]["version"]]
+        lines.append(f"| {peer} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
