@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup data demo test lint bench bench-serving up down
+.PHONY: help setup data demo test lint bench bench-evaluation bench-serving bench-validation up down
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,14 @@ lint: setup ## Check style, types and the one-way imports
 bench: setup ## Measure: how often the line's checks are right
 	@$(BIN)/python benchmarks/monitoring/simulate.py
 
+bench-evaluation: setup ## Measure: how often a challenger is judged right (20 minutes)
+	@$(BIN)/python benchmarks/evaluation/simulate.py
+
 bench-serving: setup ## Measure the prediction server beside its peers (needs wrk; 20 minutes)
 	@$(BIN)/python benchmarks/serving/run.py
+
+bench-validation: setup ## Measure validation beside its peers, on 1 million rows (3 minutes)
+	@$(BIN)/python benchmarks/validation/run.py --write
 
 up: setup ## Start the local platform
 	@$(BIN)/andon up

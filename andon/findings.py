@@ -195,7 +195,7 @@ def _counted(it: Json, rows: Sequence[Json], key: str | None) -> str:
 def _few(columns: Sequence[str]) -> str:
     """All columns of a table of usual width; of thousands, the first."""
     more = len(columns) - 50
-    return ", ".join(columns[:50]) + (f" and {more} more" if more > 0 else "")
+    return (", ".join(columns[:50]) or "none") + (f" and {more} more" if more > 0 else "")
 
 
 def _number(observed: Any) -> float | None:

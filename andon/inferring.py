@@ -56,6 +56,8 @@ def proposed(table: TableSummary, spec: ModelSpec) -> list[Json]:
     """Expectations in GX's JSON; of masked columns none that shows a value."""
     found = _of_table(table)
     for column in table.columns:
+        if not column.name:
+            continue  # GX takes no column without a name
         found += _structure(column, table.rows, spec)
         present = table.rows - column.nulls
         if present and column.name not in hidden(spec):

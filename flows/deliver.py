@@ -51,7 +51,7 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
         "evaluate": evaluated.verdicts,
     }
     card = write_card(job, snapshot, trained, bundled, explained, evaluated, found)
-    attach(job, bundled, reports(validated, evaluated, explained, card))
+    attach(job, trained, bundled, reports(validated, evaluated, explained, card))
     image = build_image(job, bundled)
     record(job, snapshot, split, trained, bundled, image)
     mirror(job)

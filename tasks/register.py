@@ -172,8 +172,10 @@ def _version(library: str) -> str:
 
 
 @station()
-def attach(job: Job, bundled: Bundled, files: tuple[str, ...]) -> None:
+def attach(job: Job, trained: Trained, bundled: Bundled, files: tuple[str, ...]) -> None:
     """Put the bundle, the card and the reports on the version; the card's top describes it.
+
+    Without a card, its metrics do.
 
     `files` are files or folders, relative to the state folder; what is not there is passed over.
     """
@@ -184,7 +186,7 @@ def attach(job: Job, bundled: Bundled, files: tuple[str, ...]) -> None:
         tags={"andon.bundle": bundled.digest, "andon.bundle_folder": bundled.folder},
         bundle=state / bundled.folder,
         files=places,
-        description=_card(places),
+        description=_card(places) or _metrics(trained),
     )
     for left_out in Registry(line.settings.registry_url).attach(job.model, bundled.version, extras):
         get_run_logger().warning("not put into MLflow: %s", left_out)
@@ -195,6 +197,11 @@ def _card(places: tuple[Path, ...]) -> str:
     cards = (it / CARD if it.is_dir() else it for it in places)
     text = next((it.read_text("utf-8") for it in cards if it.name == CARD and it.is_file()), "")
     return registered.in_short(text)
+
+
+def _metrics(trained: Trained) -> str:
+    listed = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics.items())
+    return f"{listed} on {trained.rows[1]:,} held-out rows; {trained.rows[0]:,} learned from."
 
 
 def reports(*results: Frozen) -> tuple[str, ...]:

@@ -134,8 +134,9 @@ def _floats(schema: pl.Schema) -> list[str]:
 def read_suite(path: Path) -> list[Json]:
     """The expectations of a suite file; raises DataError with every one that is malformed."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
     found = raw.get("expectations") if isinstance(raw, dict) else None
     if not isinstance(found, list):
@@ -148,20 +149,43 @@ def read_suite(path: Path) -> list[Json]:
     return found
 
 
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Json:
+    """An object; of a key that stands twice, JSON would keep the last in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"keys stand twice in one object: {', '.join(twice)}")
+    return found
+
+
 def _malformed(config: Any) -> str:
     if not isinstance(config, dict) or not isinstance(config.get("type"), str):
         return f"found {json.dumps(config)[:80]}, wanted an object with `type` and `kwargs`"
     if not isinstance(config.get("kwargs", {}), dict):
         return f"{config['type']}: kwargs: found {config['kwargs']!r}, wanted an object"
-    if not isinstance(config.get("meta") or {}, dict):
-        return f"{config['type']}: meta: found {config['meta']!r}, wanted an object"
-    severity = (config.get("meta") or {}).get("severity", "stop")
-    if severity not in ("warn", "stop"):
-        return f"{config['type']}: meta.severity: found {severity!r}, wanted 'warn' or 'stop'"
-    if "severity" in (config.get("meta") or {}) and "severity" in config:
-        return f"{config['type']}: both `severity` and `meta.severity`; wanted one of them"
+    if "$PARAMETER" in json.dumps(config.get("kwargs", {})):
+        return f"{config['type']}: kwargs: $PARAMETER: there are none here; write the value"
+    if problem := _wrong_meta(config):
+        return f"{config['type']}: {problem}"
     unknown = sorted(set(config) - {"type", "kwargs", "severity", "meta", "id", "description"})
     return f"{config['type']}: unknown keys {unknown}" if unknown else ""
+
+
+def _wrong_meta(config: Json) -> str:
+    meta = config.get("meta") or {}
+    if not isinstance(meta, dict):
+        return f"meta: found {meta!r}, wanted an object"
+    severity = meta.get("severity", "stop")
+    if severity not in ("warn", "stop"):
+        return f"meta.severity: found {severity!r}, wanted 'warn' or 'stop'"
+    if "severity" in meta and "severity" in config:
+        return "both `severity` and `meta.severity`; wanted one of them"
+    return ""
 
 
 def _plain(columns: list[str], counts: Json, spec: ModelSpec) -> list[Verdict]:

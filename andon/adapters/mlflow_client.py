@@ -20,6 +20,8 @@ PATIENCE = {
 }
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _LOGIN = f"set {CREDENTIALS[0]} and {CREDENTIALS[1]} (or {CREDENTIALS[2]})"
+# What MLflow says of a request that the client sent again because its answer was lost.
+_TWICE = ("IntegrityError", "UniqueViolation")
 _BUSY = (408, 429, 500, 502, 503, 504)
 
 
@@ -90,6 +92,8 @@ def _status(error: Any) -> int | None:
 def _told(url: str, status: int | None, said: str) -> LineError:
     if status is None or status in _BUSY:
         return PlatformError(f"MLflow at {url} does not answer; is it up? `andon up`. {said}")
+    if any(it in said for it in _TWICE):
+        return PlatformError(f"MLflow at {url} was disturbed in the middle: try again. {said}")
     if status == 401:
         given = any(os.environ.get(it) for it in CREDENTIALS)
         why = "does not take these credentials" if given else "wants credentials"

@@ -116,6 +116,8 @@ class Registry:
         """The ids of the build's run, ended, and of the model logged in it."""
         experiment = self._experiment(build.model)
         run = self._run(experiment, build)
+        # A whole key would run into its neighbour on the version's page.
+        self._client.update_run(run.info.run_id, name=build.key[:8])
         known = set(run.data.params)
         entities = self._mlflow.entities
         self._client.log_batch(
@@ -158,7 +160,7 @@ class Registry:
         running = [it for it in found if it.info.status == "RUNNING"]
         if found:
             return (running or found)[0]
-        return self._client.create_run(experiment, run_name=build.key, tags={BUILD: build.key})
+        return self._client.create_run(experiment, tags={BUILD: build.key})
 
     def _runs(self, experiment: str, build: Build) -> list[Any]:
         of_build = f"tags.`{BUILD}` = '{build.key}'"

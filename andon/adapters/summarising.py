@@ -108,6 +108,8 @@ def _with_key(
 
 def _type(column: Column, *, nulls: bool) -> str | None:
     """As pandas calls it, where one name holds for every value."""
+    if column.dtype in (pl.Int128, pl.UInt128):
+        return None
     if column.dtype.is_integer():
         return str(column.dtype).lower()
     dtype = pl.Series([None] if nulls else [], dtype=column.dtype).to_pandas().dtype

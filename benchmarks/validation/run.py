@@ -1,9 +1,10 @@
 """Validates 20 expectations on 15 columns: the compiled scan and its peers, in the same run.
 
-    python benchmarks/validation/run.py [--large] [--only NAME ...]
+    python benchmarks/validation/run.py [--large] [--rounds N] [--only NAME ...] [--write]
 
 Each peer runs in a process of its own, in an environment of its own that `uv` makes beside the
-data; the clock starts once the library is imported and stops with the verdicts.
+data from the pins in `pins/`; the clock starts once the library is imported and stops with the
+verdicts. Peers take turns in every round, so that others on the machine slow all of them.
 """
 
 from __future__ import annotations
@@ -12,22 +13,20 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NEEDS = {
-    "gx-duckdb": ["great-expectations==1.24.1", "duckdb", "duckdb-engine", "sqlalchemy<2.1"],
-    "pandera": ["pandera[polars]"],
-    "pointblank": ["pointblank", "polars", "pyarrow"],
-}
 PEERS = ("andon", "gx-pandas", "gx-duckdb", "pandera", "pointblank")
 BATCH = 1_000_000
+GROUP = 50_000  # as the line writes its snapshots
+BEGIN, END = "<!-- validation: written by the benchmark -->", "<!-- end of validation -->"
 
 
 def batch(start: int, rows: int) -> pl.DataFrame:
@@ -70,85 +69,134 @@ def written(folder: Path, rows: int) -> Path:
     if not path.is_file():
         import pyarrow.parquet as pq
 
-        with pq.ParquetWriter(path, batch(0, 1).to_arrow().schema) as writer:
+        schema = batch(0, 1).to_arrow().schema
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for start in range(0, rows, BATCH):
                 part = batch(start, min(BATCH, rows - start))
-                writer.write_table(part.to_arrow(), row_group_size=250_000)
+                writer.write_table(part.to_arrow(), row_group_size=GROUP)
     return path
 
 
 def python_of(peer: str, folder: Path) -> str:
-    if peer not in NEEDS:
+    pins = HERE / "pins" / f"{peer}.txt"
+    if not pins.is_file():
         return sys.executable
     place = folder / "venvs" / peer
-    python = place / "bin" / "python"
-    if not (place / "made").is_file():
+    python, made = place / "bin" / "python", place / "made"
+    if not made.is_file() or made.read_text() != pins.read_text():
         beside = ROOT / ".uv" / "bin" / "uv"
         uv = str(beside) if beside.is_file() else shutil.which("uv") or "uv"
-        subprocess.run([uv, "venv", "--clear", "-q", str(place)], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "-q", "--python", str(python), *NEEDS[peer]], check=True
-        )
-        (place / "made").touch()
+        base = ["--python", sys.executable]
+        subprocess.run([uv, "venv", "--clear", "-q", *base, str(place)], check=True)
+        install = [uv, "pip", "install", "-q", "--python", str(python), "-r", str(pins)]
+        subprocess.run(install, check=True)
+        made.write_text(pins.read_text())
     return str(python)
 
 
-def measured(peer: str, python: str, data: Path, expectations: Path) -> dict[str, float] | str:
+def measured(peer: str, python: str, data: Path, expectations: Path) -> dict[str, Any] | str:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     command = [python, str(HERE / "peers.py"), peer, str(data), str(expectations)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         return (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:120]
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return f"says that {found['failed']} failed" if found["failed"] else found
 
 
-def table(rows: int, runs: dict[str, list[dict[str, float] | str]]) -> str:
+def table(found: dict[str, Any]) -> str:
+    """The fastest run of each peer, and how they compare within one round."""
+    rounds = found["rounds"]
+    low, high = min(found["load"]), max(found["load"])
     lines = [
-        f"{rows:,} rows, median of {max(map(len, runs.values()))}:",
+        f"{found['rows']:,} rows, the best of {len(rounds)} rounds; load average of the machine "
+        f"{low:.1f} to {high:.1f} on {found['cores']} cores; {found['date']}, {found['commit']}:",
         "",
-        "| | seconds | peak MB | against GX pandas |",
-        "| --- | --- | --- | --- |",
+        "| | seconds | CPU seconds | peak MB | times as fast as GX pandas, by round | version |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    median = {}
-    for peer, found in runs.items():
-        good = [it for it in found if not isinstance(it, str)]
-        if len(good) == len(found):
-            for what in ("seconds", "mb"):
-                median[peer, what] = statistics.median(it[what] for it in good)
-    base = median.get(("gx-pandas", "seconds"))
-    for peer, found in runs.items():
-        seconds = median.get((peer, "seconds"))
-        if seconds is None:
-            why = next(str(it) for it in found if isinstance(it, str))
-            lines.append(f"| {peer} | not measured: {why} | | |")
+    for peer in rounds[0]:
+        runs = [it[peer] for it in rounds]
+        failed = [it for it in runs if isinstance(it, str)]
+        if failed:
+            lines.append(f"| {peer} | not measured: {failed[0]} | | | | |")
             continue
-        ratio = f"{base / seconds:.1f} times as fast" if base else ""
-        lines.append(f"| {peer} | {seconds:.2f} | {median[peer, 'mb']:.0f} | {ratio} |")
+        seconds, peak = min(it["seconds"] for it in runs), max(it["mb"] for it in runs)
+        version = runs[0]["version"]
+        lines.append(
+            f"| {peer} | {seconds:.2f} | {peak:.0f} | {_ratios(rounds, peer)} | {version} |"
+        )
     return "\n".join(lines)
+
+
+def _ratios(rounds: list[dict[str, Any]], peer: str) -> str:
+    found = [
+        it["gx-pandas"]["seconds"] / it[peer]["seconds"]
+        for it in rounds
+        if isinstance(it.get("gx-pandas"), dict)
+    ]
+    return ", ".join(f"{it:.1f}" for it in found) if found and peer != "gx-pandas" else ""
+
+
+def insert(page: Path, text: str) -> None:
+    """Put the tables where the page has its markers."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise LookupError(f"{page} has no {BEGIN} … {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
+def run(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    rows = 10_000_000 if asked.large else 1_000_000
+    pythons = {peer: python_of(peer, folder) for peer in asked.only}
+    data, expectations = written(folder, rows), folder / "suite.json"
+    expectations.write_text(json.dumps(suite()))
+    rounds: list[dict[str, Any]] = []
+    load = [os.getloadavg()[0]]
+    for _ in range(asked.rounds):
+        rounds.append({})
+        for peer, python in pythons.items():
+            rounds[-1][peer] = measured(peer, python, data, expectations)
+            load.append(os.getloadavg()[0])
+            print(f"round {len(rounds)}: {peer}: {rounds[-1][peer]}", file=sys.stderr, flush=True)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "rows": rows,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit,
+        "cores": os.cpu_count(),
+        "load": load,
+        "rounds": rounds,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help="10 million rows instead of 1")
     parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(".andon/benchmark-validation"))
-    parser.add_argument("--prepare", action="store_true", help="make the environments, and stop")
+    parser.add_argument("--write", action="store_true", help="results/ and docs/benchmarks.md")
     asked = parser.parse_args()
     folder = asked.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    pythons = {peer: python_of(peer, folder) for peer in asked.only}
-    if asked.prepare:
-        return
-    rows = 10_000_000 if asked.large else 1_000_000
-    data, expectations = written(folder, rows), folder / "suite.json"
-    expectations.write_text(json.dumps(suite()))
-    runs: dict[str, list[dict[str, float] | str]] = {peer: [] for peer in asked.only}
-    for _ in range(asked.runs):
-        for peer, python in pythons.items():
-            runs[peer].append(measured(peer, python, data, expectations))
-    print(table(rows, runs))
+    found = run(asked, folder)
+    print(table(found))
+    if asked.write:
+        results = HERE / "results"
+        results.mkdir(exist_ok=True)
+        name = results / f"{found['rows']}.json"
+        name.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        kept = [json.loads(it.read_text()) for it in results.glob("*.json")]
+        kept.sort(key=lambda it: it["rows"])
+        insert(ROOT / "docs" / "benchmarks.md", "\n\n".join(map(table, kept)))
 
 
 if __name__ == "__main__":

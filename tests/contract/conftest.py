@@ -10,6 +10,7 @@ from uuid import uuid4
 import gateway_worlds
 import psycopg
 import pytest
+import registry_world
 import support
 import target_worlds
 import trainer_kit
@@ -88,3 +89,34 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainer_kit.Make:
     """Requests for the trainer, whose search path is put back."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     return trainer_kit.Make(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory) -> Iterator[str]:
+    """URL of a real MLflow."""
+    with registry_world.server(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def locked_mlflow(tmp_path_factory) -> Iterator[str]:
+    """URL of one that wants to know who asks."""
+    with registry_world.server(tmp_path_factory.mktemp("mlflow"), login=True) as url:
+        yield url
+
+
+@pytest.fixture
+def wire(mlflow_server) -> Iterator[registry_world.Wire]:
+    """Between us and a real MLflow."""
+    made = registry_world.Wire(mlflow_server)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """A silent server is found silent at once."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from andon.adapters.scan import gx
+from andon.adapters.scan import gx, unique
 from andon.adapters.scan.compiled import compiled
 from andon.adapters.scan.patterns import translated
 
@@ -264,6 +264,19 @@ def test_what_is_not_covered_is_left_to_gx(left: Json) -> None:
 )
 def test_a_pattern_that_may_mean_something_else_is_not_translated(pattern: str) -> None:
     assert translated(pattern) is None
+
+
+@pytest.mark.parametrize(("held", "small"), [(7, 0), (1000, 0), (1000, 1000)])
+def test_uniqueness_is_the_same_in_parts_and_with_half_the_bits(
+    held: int, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unique, "_HELD", held)
+    monkeypatch.setattr(unique, "_SMALL", small)
+    table = pl.DataFrame({"i": [*range(50), 3, 3, None, 49], "s": [f"v{i}" for i in range(54)]})
+    suite = [expect("column_values_to_be_unique", column=name) for name in ("i", "s")]
+    assert same(table, suite) == {0, 1}
+    ours, _ = told(table, suite)
+    assert [ours[n]["result"]["unexpected_count"] for n in (0, 1)] == [5, 0]
 
 
 def test_the_first_values_that_repeat_are_told_in_the_order_of_rows() -> None:

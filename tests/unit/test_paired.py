@@ -93,6 +93,13 @@ def test_the_p_value_of_resamples_is_where_their_interval_ends(bias, skew):
     assert law.at_most(high) == pytest.approx(0.975, abs=2e-3)
 
 
+def test_p_values_go_on_beyond_the_draws():
+    law = Resampled(np.sort(np.random.default_rng(0).normal(size=200)))
+    assert law.at_most(-6.0) == pytest.approx(norm.cdf(-6.0), rel=20)
+    assert law.at_most(-6.0) < 1e-6 < law.at_most(-3.0) < law.at_most(-1.0)
+    assert 1 - law.at_most(6.0) < 1e-6
+
+
 def test_a_mean_has_the_interval_that_the_books_give_and_a_skewed_one_leans():
     x = RNG.normal(size=(400, 1))
     low, high = of_means(x, lambda m: m[..., 0], seed=0).interval()
@@ -109,8 +116,11 @@ def test_many_rows_have_the_normal_law_and_it_is_the_same():
     x = RNG.exponential(size=(25_000, 1))
     fast = of_means(x, lambda m: np.sqrt(m[..., 0]), seed=0)
     assert isinstance(fast, Normal)
-    slow = of_means(x[:19_999], lambda m: np.sqrt(m[..., 0]), seed=0)
-    assert fast.error * np.sqrt(25_000 / 19_999) == pytest.approx(slow.draws.std(), rel=0.1)
+    slow = of_rows(25_000, lambda rows: float(np.sqrt(x[rows].mean())), 0, 500)
+    assert fast.error == pytest.approx(slow.draws.std(), rel=0.15)
+    few = of_means(x[:2_500], lambda m: m[..., 0], seed=0)
+    assert isinstance(few, Normal)
+    assert isinstance(of_means(x[:2_500] ** 4, lambda m: m[..., 0], seed=0), Resampled)
 
 
 def test_resamples_of_very_many_rows_are_smaller_and_scaled():

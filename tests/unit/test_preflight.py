@@ -12,7 +12,7 @@ from support import free_port_block
 
 from andon.errors import PlatformError
 from andon.settings import Settings
-from deployments.platform import layout, preflight
+from deployments.platform import layout, preflight, programs
 
 
 @pytest.fixture
@@ -147,3 +147,18 @@ def test_every_problem_is_reported_at_once(settings, monkeypatch):
         said = complaint(settings)
     assert "this needs >=3.99,<4.0" in said
     assert len(said.splitlines()) == 1 + 4
+
+
+def test_an_mlflow_of_ones_own_has_no_port_here_and_gets_its_logins_to_the_worker_only(
+    settings, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    own = settings.model_copy(update={"mlflow_url": "http://127.0.0.1:1"})
+    assert "MLFLOW_TRACKING_USERNAME" not in programs.line_environment(settings)
+    assert "MLFLOW_TRACKING_USERNAME" not in programs.supervisor_environment(own)
+    given = [
+        it.name for it in programs.platform(own) if "MLFLOW_TRACKING_USERNAME" in it.environment
+    ]
+    assert given == ["worker"]
+    assert "mlflow" not in [it.name for it in programs.platform(own)]
+    assert "mlflow_url: MLflow at http://127.0.0.1:1 does not answer" in complaint(own)

@@ -11,6 +11,7 @@ import pytest
 
 from andon.cuts import Coded, coded
 from andon.metrics import METRICS
+from andon.scorers import named as scorer
 from andon.slices import Rows, holm, named, text, verdict
 from andon.verdict import Outcome
 from andon.worst import worst
@@ -86,6 +87,17 @@ def test_a_harmed_named_slice_fails_and_says_which():
     assert "a = x" in said.detail
     assert {text(it) for it in found if it.outcome == "fail"} >= {"a = x"}
     assert sum(it.n for it in found if it.conditions[0].column == "a") == 6_000
+
+
+@pytest.mark.parametrize("metric", ["rmse", "f1"])
+def test_one_harmed_slice_among_sixty_is_seen_by_any_kind_of_interval(metric):
+    rng, info = np.random.default_rng(0), METRICS.get(metric) or scorer(metric, "binary")
+    y = rng.integers(0, 2, 6_000).astype(float)
+    column = Coded("c", [f"v{it}" for it in range(60)], rng.integers(0, 60, 6_000))
+    wrong = rng.random(6_000) < np.where(column.codes == 7, 0.6, 0.05)
+    challenger, champion = np.where(wrong, 1 - y, y), np.where(rng.random(6_000) < 0.05, 1 - y, y)
+    found = named(info, Rows(y, challenger, champion), [column], margin=0.05, min_rows=50, seed=0)
+    assert [text(it) for it in found if it.outcome == "fail"] == ["c = v7"]
 
 
 def test_equally_good_models_do_no_harm_and_too_few_rows_are_inconclusive():

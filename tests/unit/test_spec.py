@@ -247,3 +247,23 @@ def test_problems_of_settings_are_said_with_their_keys():
     assert "environments.staging.drain: unknown key; allowed here: target, drain_seconds" in said
     assert "port_base: found 3: Input should be greater than or equal to 1024" in said
     assert "image: found 'perhaps': Input should be 'auto', 'off' or 'required'" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mlflow.example.org", "expected http://HOST:PORT or https://HOST"),
+        ("sqlite:///mlflow.db", "expected http://HOST:PORT or https://HOST"),
+        ("https://me:secret@mlflow.example.org", "set MLFLOW_TRACKING_USERNAME"),
+    ],
+)
+def test_an_mlflow_of_ones_own_is_a_server_and_no_place_for_a_password(url, said):
+    with pytest.raises(SpecError, match=said):
+        settings(f"mlflow_url: {url}")
+
+
+def test_without_an_mlflow_of_ones_own_it_is_the_platforms():
+    assert settings("").registry_url == "http://127.0.0.1:4201"
+    assert settings("mlflow_url: https://mlflow.example.org/").registry_url == (
+        "https://mlflow.example.org"
+    )

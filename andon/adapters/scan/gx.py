@@ -14,6 +14,8 @@ import polars as pl
 from andon.errors import DataError
 
 Json = dict[str, Any]
+# Integers of 128 bits are floats to pandas.
+_NOT_OF_PANDAS: dict[Any, Any] = {pl.Int128: pl.Float64, pl.UInt128: pl.Float64}
 PLACE = "andon_place"
 _SEVERITY = {"warn": "warning", "stop": "critical"}
 
@@ -36,11 +38,13 @@ def built(configs: list[Json], suite: Path | None) -> list[Any]:
             wanted = ExpectationConfiguration(**known, kwargs=config.get("kwargs", {}), meta=meta)
             made.append(wanted.to_domain_obj())
         # pydantic v1's errors, which GX raises for bad kwargs, are ValueErrors.
-        except (GreatExpectationsError, ValueError, TypeError) as error:
+        except (GreatExpectationsError, ValueError, TypeError, OverflowError) as error:
             text = "; ".join(line.strip() for line in str(error).splitlines()[:5])
             problems.append(f"{config['type']}: {text}")
     if problems:
-        raise DataError(f"{suite}: {len(problems)} problem(s)\n  " + "\n  ".join(problems))
+        raise DataError(
+            f"{suite or 'suite'}: {len(problems)} problem(s)\n  " + "\n  ".join(problems)
+        )
     return made
 
 
@@ -54,7 +58,7 @@ def run(table: pl.DataFrame, expectations: list[Any], name: str) -> Json:
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("snapshots").add_dataframe_asset(name)
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch(
-        {"dataframe": table.to_pandas()}
+        {"dataframe": table.cast(_NOT_OF_PANDAS).to_pandas()}
     )
     suite = ExpectationSuite(name=name, expectations=expectations)
     result: Json = plain_json(batch.validate(suite, result_format="SUMMARY").to_json_dict())
@@ -101,6 +105,7 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, list | tuple | set):
         return [plain_json(it) for it in value]
     if isinstance(value, float):
+        value = float(value)  # NumPy's is a float, too
         return value if math.isfinite(value) else None if math.isnan(value) else str(value)
     if value is None or isinstance(value, str | int):
         return value
