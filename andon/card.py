@@ -136,7 +136,7 @@ def _sections(facts: Facts) -> Iterator[Section]:
     yield Section(
         "Where it comes from",
         [Table(("what", "which"), lineage), Table(("environment", "version"), built)],
-        "git, DVC, the build's folder, the installed packages",
+        "git, DVC, the build's facts.json",
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 UNKNOWN = "unknown"
-_BEGINS = re.compile(r"^(\d*)([-+=.)])")  # a list, if it stands first
+_BEGINS = re.compile(r"^(\d*)([-+=.)])(?=[\s=+-]|$)")  # a list or a line, if it stands first
 # Markdown's own letters; "$" is mathematics to some, and "&" begins a character to all.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$!&])")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 from datetime import UTC, date, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from andon.verdict import Verdict
 from tasks.explain import data_uri
 from tasks.line import Job, Line, line_for, show, station
 from tasks.results import Bundled, Card, Evaluated, Explained, Snapshot, Trained
-from tasks.train import LIBRARIES
 
 COMMON = 5  # categories that are named
 _LAYOUT = 1
@@ -52,7 +49,7 @@ def write_card(
         explanation=explanation,
         images=images(state / explained.folder, explanation),
         lineage=_lineage(job, line, snapshot, trained, bundled),
-        environment=_environment(),
+        environment=_environment(state / trained.folder),
         call=_call(line, bundled),
         written=f"on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
@@ -131,28 +128,34 @@ def _snapshot(line: Line, snapshot: Snapshot, trained: Trained) -> dict[str, str
 def _lineage(
     job: Job, line: Line, snapshot: Snapshot, trained: Trained, bundled: Bundled
 ) -> dict[str, str]:
-    commit = projects.commit(line.settings.project)
+    """Of the build: it may be older than the commit that is delivered."""
+    facts = builds.read_facts(line.settings.state / trained.folder)
+    code, commit = facts.get("code", {}), projects.commit(line.settings.project)
+    changed = ", ".join(code.get("changed", ())) or "nothing"
     return {
         "version (MLflow)": bundled.version,
         "build": trained.key,
         "bundle": bundled.digest,
         "data (DVC)": snapshot.hash,
-        "code (git)": commit.sha,
-        "uncommitted changes": "yes" if commit.dirty else "no",
+        "code of the build (git)": code.get("commit", ""),
+        "uncommitted when it was built": changed if code else "",
+        "code that was delivered (git)": str(commit),
         "asked for by": job.trigger,
         "flow run (Prefect)": job.run_id,
     }
 
 
-def _environment() -> dict[str, str]:
-    return {"Python": platform.python_version(), **{it: _version(it) for it in LIBRARIES}}
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return ""
+def _environment(build: Path) -> dict[str, str]:
+    """Where it was trained."""
+    found: dict[str, Any] = builds.read_facts(build).get("environment", {})
+    named = {
+        "Python": found.get("python", ""),
+        "system": found.get("os", ""),
+        "processor": found.get("cpu", ""),
+        **found.get("libraries", {}),
+        "lock (SHA-256)": found.get("lock", ""),
+    }
+    return {name: str(value or "") for name, value in named.items()}
 
 
 def _call(line: Line, bundled: Bundled) -> str:

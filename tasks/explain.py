@@ -36,10 +36,16 @@ def champion_of(job: Job, line: Line) -> Candidate | None:
 
 def _read(job: Job, split: SplitRows, trained: Trained) -> str:
     line = line_for(job.model)
-    champion = champion_of(job, line)
-    spec = line.spec
+    rival, spec = _rival_of(job, line, trained), line.spec
+    against = (rival.build, rival.version) if rival else None
     asked = (spec.explanation, spec.reports, spec.seed, _metric(line))
-    return key_of(_LAYOUT, job.model, split.key, trained.key, asked, champion and champion.build)
+    return key_of(_LAYOUT, job.model, split.key, trained.key, asked, against)
+
+
+def _rival_of(job: Job, line: Line, trained: Trained) -> Candidate | None:
+    """The champion, unless it is this build."""
+    champion = champion_of(job, line)
+    return None if champion is None or champion.build == trained.key else champion
 
 
 def _metric(line: Line) -> str:
@@ -72,9 +78,7 @@ def data_uri(path: Path) -> str:
 
 
 def _explain(job: Job, line: Line, trained: Trained, into: Path) -> None:
-    champion, verdicts = champion_of(job, line), list[Verdict]()
-    if champion is not None and champion.build == trained.key:
-        champion = None
+    champion, verdicts = _rival_of(job, line, trained), list[Verdict]()
     try:
         found = _importances(line, trained.key)
         explanation, drawn = report.explain(

@@ -24,7 +24,7 @@ class LiveRun:
     def __init__(
         self, settings: Settings, model: str, build: str, warn: Callable[[str], None]
     ) -> None:
-        self._url, self._warn = settings.mlflow_url, warn
+        self._url, self._warn = settings.registry_url, warn
         self._model, self._build = model, build
         self._run_id: str | None = None
         self._lost = False

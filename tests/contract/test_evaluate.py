@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +117,9 @@ def bench(tmp_path, monkeypatch) -> Bench:
     for station in (tasks.split, tasks.train, tasks.evaluate, tasks.bundle):
         for name in ("keep", "show"):
             monkeypatch.setattr(station, name, lambda *_: None, raising=False)
+    # Progress is told to servers that are not there.
+    silent = SimpleNamespace(take=lambda _: None)
+    monkeypatch.setattr(tasks.train, "told", lambda *_: contextlib.nullcontext(silent))
     monkeypatch.setattr(tasks.evaluate, "_champion", lambda *_: found.rival)
     monkeypatch.setattr(tasks.evaluate, "_live", lambda *_: found.live)
     with disable_run_logger():

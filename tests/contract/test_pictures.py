@@ -25,13 +25,13 @@ from andon.spec import ModelSpec
 # --- pictures, on odd data
 
 
-def odd(name: str) -> tuple[pl.DataFrame, Any, dict[str, Any]]:
+def binary() -> dict[str, Any]:
     n = 400
-    x, rng = noise(n, 3), np.random.default_rng(5)
+    x, _rng = noise(n, 3), np.random.default_rng(5)
     yes = x[:, 0] + noise(n, seed=3)[:, 0] > 0
-    filled = make_pipeline(SimpleImputer(keep_empty_features=True), LogisticRegression())
     plain = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": yes})
-    cases: dict[str, Any] = {
+    filled = make_pipeline(SimpleImputer(keep_empty_features=True), LogisticRegression())
+    return {
         "one feature": lambda: (plain.select("a", "y"), LogisticRegression(), {"task": "binary"}),
         "constant and all null": lambda: (
             plain.with_columns(
@@ -45,6 +45,16 @@ def odd(name: str) -> tuple[pl.DataFrame, Any, dict[str, Any]]:
             LogisticRegression(),
             {"task": "binary"},
         ),
+        "few rows": lambda: (plain[:16], LogisticRegression(), {"task": "binary"}),
+    }
+
+
+def classes() -> dict[str, Any]:
+    n = 400
+    x, _rng = noise(n, 3), np.random.default_rng(5)
+    yes = x[:, 0] + noise(n, seed=3)[:, 0] > 0
+    plain = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": yes})
+    return {
         "a class that was never learned": lambda: (
             plain.with_columns(
                 y=pl.Series(["u", "v", "w"] * 99 + ["u", "v", "w", *["new", "u"] * 50])
@@ -72,14 +82,14 @@ def odd(name: str) -> tuple[pl.DataFrame, Any, dict[str, Any]]:
             {"task": "binary", "target": "целевой", "positive": "はい"},
         ),
     }
-    table, pipeline, given = {**cases, **odder(x, rng, plain)}[name]()
-    return table, pipeline, given
 
 
-def odder(x: Any, rng: Any, plain: pl.DataFrame) -> dict[str, Any]:
-    n = len(x)
+def numbers() -> dict[str, Any]:
+    n = 400
+    x, rng = noise(n, 3), np.random.default_rng(5)
+    yes = x[:, 0] + noise(n, seed=3)[:, 0] > 0
+    pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": yes})
     return {
-        "few rows": lambda: (plain[:16], LogisticRegression(), {"task": "binary"}),
         "huge numbers": lambda: (
             pl.DataFrame({"a": x[:, 0] * 1e12, "y": np.exp(3 * x[:, 0]) * 1e9}),
             make_pipeline(StandardScaler(), Ridge()),
@@ -103,6 +113,11 @@ def odder(x: Any, rng: Any, plain: pl.DataFrame) -> dict[str, Any]:
             {"task": "regression"},
         ),
     }
+
+
+def odd(name: str) -> tuple[pl.DataFrame, Any, dict[str, Any]]:
+    table, pipeline, given = {**binary(), **classes(), **numbers()}[name]()
+    return table, pipeline, given
 
 
 ODD = (
