@@ -19,11 +19,12 @@ from andon import evidence
 from andon.cuts import Coded
 from andon.metrics import MetricInfo
 from andon.paired import gain
+from andon.resampling import RESAMPLES, Normal, Resampled
 from andon.verdict import Outcome, Verdict
 
 Array = NDArray[Any]
 ALPHA = 0.05
-_RESAMPLES = 200
+_FEW_RESAMPLES = 200  # of metrics that are slow: enough for a spread, too few for tails
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,14 @@ def measured(
     value = info.of(rows.y, rows.challenger)
     champion, interval, p = None, None, None
     if rows.champion is not None:
-        seen = gain(info, rows.y, rows.champion, rows.challenger, seed=seed, resamples=_RESAMPLES)
+        draws = RESAMPLES if info.rows is not None else _FEW_RESAMPLES
+        seen = gain(info, rows.y, rows.champion, rows.challenger, seed=seed, resamples=draws)
         if seen is not None:
-            champion, interval = seen.first, evidence.Interval(seen.value, *seen.law.interval())
-            p = 1 - seen.law.at_most(-margin)
+            law = seen.law
+            if isinstance(law, Resampled) and draws < RESAMPLES:
+                law = Normal(seen.value, float(law.draws.std()))
+            champion, interval = seen.first, evidence.Interval(seen.value, *law.interval())
+            p = 1 - law.at_most(-margin)
     return evidence.Slice(
         conditions=[evidence.Condition(*it) for it in conditions],
         named=True,

@@ -33,7 +33,7 @@ BASE = {"accuracy": 0.85, "roc_auc": 0.85, "rmse": 1.0}
 SIZES = (200, 1_000, 5_000)
 ROOM = 1.1  # of a margin: theory is of many rows
 ALIKE = 0.8  # correlation of what the two models get wrong
-SPREAD, BLUR = 1.5, 0.7  # of the log-odds, and of what a model adds to them
+SPREAD, BLUR = 1.5, 1.2  # of the log-odds, and of what a model adds to them
 Models = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
