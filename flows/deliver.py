@@ -49,6 +49,7 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
         "test": tested.verdicts,
         "explain": explained.verdicts,
         "evaluate": evaluated.verdicts,
+        "bundle": bundled.verdicts,
     }
     card = write_card(job, snapshot, trained, bundled, explained, evaluated, found)
     attach(job, trained, bundled, reports(validated, evaluated, explained, card))

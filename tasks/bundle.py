@@ -12,7 +12,8 @@ from andon.adapters.builds import read_fitted
 from andon.adapters.files import key_of, stored
 from andon.errors import LineError
 from andon.spec import ModelSpec
-from tasks.line import Job, Line, line_for, show, station
+from andon.verdict import Outcome, Verdict
+from tasks.line import Job, Line, keep, line_for, show, station
 from tasks.results import Bundled, Trained
 
 if TYPE_CHECKING:
@@ -42,8 +43,29 @@ def make_bundle(job: Job, trained: Trained, version: str) -> Bundled:
     size = sum(path.stat().st_size for path in folder.iterdir())
     text = f"# Bundle of v{version}\n\n`{digest}`, {size:,} bytes"
     show(job, "bundle", "\n\n".join([text, *map(_tried, written)]))
+    verdicts = (_skew(folder, line.spec),)
+    keep(job, "bundle", f"v{version}", verdicts)
     return Bundled(
-        version=version, folder=str(folder.relative_to(line.settings.state)), digest=digest
+        version=version,
+        folder=str(folder.relative_to(line.settings.state)),
+        digest=digest,
+        verdicts=verdicts,
+    )
+
+
+def _skew(folder: Path, spec: ModelSpec) -> Verdict:
+    """Training-serving skew: the engine that serves was proven on these rows, or refused."""
+    tried = json.loads((folder / "parity.json").read_text())["tried"]
+    chosen = next(it for it in tried if it["accepted"])
+    n = chosen["rows"] + chosen["edge_rows"]
+    return Verdict(
+        check="serves as it was trained",
+        outcome=Outcome.PASS,
+        value=chosen["max_difference"],
+        limit=spec.serving.tolerance,
+        n=n,
+        detail=f"engine {chosen['kind']}: {chosen['rows']:,} held-out and "
+        f"{chosen['edge_rows']:,} edge rows, alone and in a batch, as the pipeline answers them",
     )
 
 

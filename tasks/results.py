@@ -79,11 +79,12 @@ class Evaluated(Frozen):
 
 
 class Bundled(Frozen):
-    """A sealed bundle."""
+    """A sealed bundle; it answers as the trainer did, or there is none."""
 
     version: str
     folder: str
     digest: str
+    verdicts: tuple[Verdict, ...]
 
 
 class Released(Frozen):

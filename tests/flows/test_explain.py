@@ -124,7 +124,7 @@ def test_what_cannot_be_explained_stops_nothing_and_has_a_card(project, monkeypa
     def line() -> tuple[Trained, Explained, str]:
         snapshot, split, trained = built(project)
         explained = explain(JOB, split, trained)
-        bundled = Bundled(version="7", folder="none", digest="abc")
+        bundled = Bundled(version="7", folder="none", digest="abc", verdicts=())
         evaluated = Evaluated(champion=None, verdicts=(), folder="store/none")
         failed = Verdict(check="sound", outcome=Outcome.FAIL, detail="it is not")
         card = write_card(
