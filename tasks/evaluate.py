@@ -37,7 +37,8 @@ def _serving(job: Job, line: Line) -> Release | None:
     return line.ledger.champion(PRODUCTION, job.model, at=release.started_at)
 
 
-def _champion(job: Job, line: Line) -> Candidate | None:
+def champion_of(job: Job, line: Line) -> Candidate | None:
+    """Who serves, and would be replaced."""
     release = _serving(job, line)
     return line.ledger.candidate_of(release) if release else None
 
@@ -54,7 +55,7 @@ def _live(job: Job, line: Line) -> Window:
 def _read(job: Job, snapshot: Snapshot, trained: Trained) -> str:
     """Live rows come all the time: what a run has judged it judges no more, another run does."""
     line = line_for(job.model)
-    champion, spec = _champion(job, line), line.spec
+    champion, spec = champion_of(job, line), line.spec
     asked = (spec.metric, spec.slices, spec.threshold, spec.reports, spec.seed)
     by = measured_by(spec, line.settings.project)
     return key_of(evidence.LAYOUT, job.run_id, trained.key, champion and champion.digest, by, asked)
@@ -64,7 +65,7 @@ def _read(job: Job, snapshot: Snapshot, trained: Trained) -> str:
 def evaluate(job: Job, snapshot: Snapshot, trained: Trained) -> Evaluated:
     """Score the champion again on the same held-out rows, and on what came back live."""
     line = line_for(job.model)
-    champion = _champion(job, line)
+    champion = champion_of(job, line)
     key = _read(job, snapshot, trained)
     folder = line.settings.store / "evaluations" / job.model / key
     stored(folder, lambda into: _evaluate(job, line, champion, trained, into))

@@ -18,20 +18,12 @@ from andon.errors import LineError
 from andon.explanation import Explanation, Importances
 from andon.importance import told
 from andon.verdict import Verdict
+from tasks.evaluate import champion_of
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Explained, SplitRows, Trained
 
-PRODUCTION = "production"
 SHOWN = 30  # columns in the artifact's table
 _LAYOUT = 1  # of both folders
-
-
-def champion_of(job: Job, line: Line) -> Candidate | None:
-    """Who serves; if this run made it champion, the one before: a retry is no rival."""
-    release = line.ledger.champion(PRODUCTION, job.model)
-    if release is not None and release.run_id == job.run_id:
-        release = line.ledger.champion(PRODUCTION, job.model, at=release.started_at)
-    return line.ledger.candidate_of(release) if release else None
 
 
 def _read(job: Job, split: SplitRows, trained: Trained) -> str:

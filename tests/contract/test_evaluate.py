@@ -120,7 +120,7 @@ def bench(tmp_path, monkeypatch) -> Bench:
     # Progress is told to servers that are not there.
     silent = SimpleNamespace(take=lambda _: None)
     monkeypatch.setattr(tasks.train, "told", lambda *_: contextlib.nullcontext(silent))
-    monkeypatch.setattr(tasks.evaluate, "_champion", lambda *_: found.rival)
+    monkeypatch.setattr(tasks.evaluate, "champion_of", lambda *_: found.rival)
     monkeypatch.setattr(tasks.evaluate, "_live", lambda *_: found.live)
     with disable_run_logger():
         yield found
