@@ -41,7 +41,7 @@ lint: setup ## Check style, types and the one-way imports
 bench: setup ## Measure: how often the line's checks are right
 	@$(BIN)/python benchmarks/monitoring/simulate.py
 
-bench-evaluation: setup ## Measure: how often a challenger is judged right (20 minutes)
+bench-evaluation: setup ## Measure: how often a challenger is judged right (5 minutes)
 	@$(BIN)/python benchmarks/evaluation/simulate.py
 
 bench-serving: setup ## Measure the prediction server beside its peers (needs wrk; 20 minutes)

@@ -26,9 +26,9 @@ Scores = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 NULLS = 0.1  # share of the cells that are taken away
-ROWS_ALONE = 20
+ROWS_ALONE = 10
 ROWS_CHANGED = 100
-COLUMNS_ALONE = 50
+COLUMNS_ALONE = 20
 RESAMPLES = 200
 NULLS_COST = "nulls cost little"
 SAME = 1e-6  # as much as the prediction server may differ from the pipeline

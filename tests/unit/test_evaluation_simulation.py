@@ -53,3 +53,4 @@ def test_the_page_shows_the_results_that_are_kept_and_they_keep_the_promises():
         assert it["passed_if_worse"] <= 0.05, it
         assert it["passed_if_equal"] >= 0.8, it
         assert it["better_if_better"] >= 0.8, it
+        assert it["slices_alarm"] is None or it["slices_alarm"] <= 0.065, it  # 5 % and chance
