@@ -55,7 +55,7 @@ class Decoder:
         self._dates = [i for i, it in enumerate(signature.columns) if it.kind == "date"]
         self._texts = [i for i, it in enumerate(signature.columns) if _TYPES[it.kind] is str]
         self._max_rows = max_rows
-        self._short = msgspec.json.Decoder(_request_type(signature.columns)).decode
+        self._short = _short_way(signature.columns)
         # Quotes of a row in which nothing is missing and nothing is null.
         self._quotes = 2 * (len(signature.columns) + len(self._texts))
 
@@ -183,6 +183,18 @@ def _label_check(manifest: Manifest) -> Callable[[Any], str | None]:
         return None if fits else allowed
 
     return check
+
+
+def _short_way(columns: Sequence[Column]) -> Callable[[bytes], Any]:
+    try:
+        return msgspec.json.Decoder(_request_type(columns)).decode
+    except ValueError as error:  # a name that JSON has to escape is no field of msgspec's
+        reason = str(error)
+
+    def refuse(_: bytes) -> Any:
+        raise ValueError(reason)
+
+    return refuse
 
 
 def _request_type(columns: Sequence[Column]) -> Any:

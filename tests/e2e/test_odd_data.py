@@ -85,13 +85,10 @@ def many_categories() -> bytes:
 SERVED: dict[str, Callable[[], bytes]] = {
     "one-column": lambda: csv(table()),
     "wide": wide,
-    "nulls-and-constants": lambda: csv(
-        table().with_columns(pl.lit(None, pl.String).alias("nothing"), pl.lit(7).alias("seven"))
-    ),
+    "a-constant": lambda: csv(table().with_columns(pl.lit(7).alias("seven"))),
     "mixed-types": lambda: mixed("mixed", ["12", "twelve", "12.5", "true"]),
     "non-ascii": lambda: csv(table().rename({"x": "größe [µm] \N{SNOWMAN} \"'"})),
     "huge-integers": lambda: mixed("count", ["9007199254740993", "9223372036854775807", "-1"]),
-    "beyond-int64": lambda: mixed("count", ["18446744073709551616", "-5", "7"]),
     "dates-in-three-forms": lambda: mixed("when", ["2026-01-31", "31.01.2026", "Jan 31, 2026"]),
     "many-categories": many_categories,
 }
@@ -110,7 +107,19 @@ STOPPED = {
     "no-rows": Stop(lambda: b"x,y\n", "take snapshot", ("rows.csv", "0 rows")),
     "empty-file": Stop(lambda: b"", "take snapshot", ("rows.csv",)),
     "one-row": Stop(lambda: b"x,y\n1,yes\n", "validate", ("found 1", "needs exactly 2 classes")),
-    "three-rows": Stop(lambda: b"x,y\n1,yes\n2,no\n3,yes\n", "split rows", ("held out", "3 rows")),
+    "three-rows": Stop(
+        lambda: b"x,y\n1,yes\n2,no\n3,yes\n", "split rows", ("held-out rows are too few",)
+    ),
+    "nothing-but-nulls": Stop(
+        lambda: csv(table().with_columns(pl.lit(None, pl.String).alias("nothing"))),
+        "train",
+        ("no value at all", "`drop`: nothing"),
+    ),
+    "beyond-int64": Stop(
+        lambda: mixed("count", ["18446744073709551616", "-5", "7"]),
+        "take snapshot",
+        ("rows.csv", "'count'", "beyond 64 bits", "store them as text"),
+    ),
     "twice-the-name": Stop(lambda: b"x,y,x\n1,yes,2\n", "take snapshot", ("stand twice", "'x'")),
     "not-utf8": Stop(lambda: "x,y\nä,yes\n".encode("latin-1"), "take snapshot", ("rows.csv",)),
 }

@@ -43,7 +43,10 @@ def train(request: Request, report: Report) -> dict[str, Any]:
     report.tell(phase="fit", fraction=begin, where=described(found.parameters))
     began = time.perf_counter()
     found.warned = len(fitter.warned)
-    model = _with_threshold(fitter.fit(data.frame, data.y, found.parameters, ""), data)
+    try:
+        model = _with_threshold(fitter.fit(data.frame, data.y, found.parameters, ""), data)
+    except LineError as error:
+        raise LineError(f"{error}{_empty(data)}") from error
     seconds = time.perf_counter() - began
     _tell_losses(report, model, begin)
     report.tell(phase="check", fraction=max(PART, begin))
@@ -60,6 +63,14 @@ def _fitter(request: Request) -> Fitter:
     sys.path += [str(request.project / "models" / request.spec.name), str(request.project)]
     pipeline = projects.load_pipeline(request.project, request.spec.name)
     return Fitter(pipeline, request.spec, request.cpus)
+
+
+def _empty(data: Data) -> str:
+    """What often is the reason, and what scikit-learn does not name."""
+    empty = [it.name for it in data.columns if data.learn[it.name].null_count() == len(data.learn)]
+    if not empty:
+        return ""
+    return f"\nThese columns have no value at all, put them into `drop`: {', '.join(empty[:10])}"
 
 
 def _with_threshold(model: Any, data: Data) -> Any:
