@@ -17,6 +17,7 @@ CATEGORIES = 2_000  # of each column, at most
 SEEN = 12  # values of each column whose neighbours are tried; fewer where columns are many
 SEEN_IN_ALL = 240
 MIXED = 60
+CELLS, FEWEST = 10_000_000, 1_000  # of all rows; and rows that there are in any case
 TEXTS = (
     "", " ", "nan", "NaN", "None", "null", "0", "1.0", "true", "x" * 10_000, "\u00e9t\u00e9",
     "e\u0301", "\u65e5\u672c", "\U0001f9ca", "a\x00b", "never seen before",
@@ -57,7 +58,14 @@ def edge_rows(signature: Signature, base: Table) -> Table:
         rows.append(_with(known, number, _mixture(columns, pools, random, wild=number % 2 == 1)))
     for at, pool in enumerate(pools):
         rows += [_with(known, number, {at: cell}) for number, cell in enumerate(pool[1])]
-    return Table.of_rows(columns, rows)
+    return Table.of_rows(columns, _thinned(rows, max(FEWEST, CELLS // len(columns))))
+
+
+def _thinned(rows: list[Row], most: int) -> list[Row]:
+    """Rows evenly from all, in their order: of thousands of columns each needs some time."""
+    if len(rows) <= most:
+        return rows
+    return [rows[at] for at in np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 Pool = tuple[list[Cell], list[Cell]]  # what most models take, and the rest
