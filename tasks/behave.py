@@ -24,7 +24,7 @@ def run_tests(job: Job, trained: Trained) -> Tested:
     golden = model_tests.read_golden(project / "models" / job.model / "tests" / model_tests.GOLDEN)
     verdicts = tuple(
         [
-            *model_tests.check(model_tests.read_build(folder, line.spec, project), golden),
+            *model_tests.check(model_tests.examine(folder, line.spec, project), golden),
             *project_tests.run(line.settings, job.model, folder, minutes=line.spec.tests.minutes),
         ]
     )

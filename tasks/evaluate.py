@@ -21,7 +21,7 @@ from tasks.results import Evaluated, Snapshot, Trained
 if TYPE_CHECKING:
     import polars as pl
 
-    from andon.adapters.rescoring import Build
+    from andon.adapters.builds import Build
 
 LIVE_ROWS = 2_000  # the latest labelled live rows that a challenger must do no harm on
 FEWEST_LIVE_ROWS = 200
@@ -93,7 +93,7 @@ class _Held:
 def _held(line: Line, trained: Trained) -> _Held:
     import polars as pl
 
-    from andon.adapters.rescoring import read_build
+    from andon.adapters.builds import read_build
 
     folder = line.settings.state / trained.folder
     build, table = read_build(folder), pl.read_parquet(folder / "held_out.parquet")

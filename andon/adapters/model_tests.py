@@ -13,13 +13,14 @@ import polars as pl
 
 from andon import behaviour, training
 from andon.adapters import projects, tables
-from andon.adapters.builds import read_facts, read_fitted
+from andon.adapters.builds import Build, read_build
+from andon.adapters.trainer import HELD_OUT
 from andon.behaviour import Subject
 from andon.errors import LineError
 from andon.metrics import MetricInfo
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
-from serving.bundle import Column, read_signature
+from serving.bundle import Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,30 +44,28 @@ class GoldenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
-class Build:
-    """A fitted pipeline with the rows to test it on."""
+class Examined:
+    """A build with the rows to test it on: the first held-out ones."""
 
+    build: Build
     spec: ModelSpec
-    pipeline: Any
-    columns: list[Column]
-    facts: dict[str, Any]
     rows: pl.DataFrame
     metric: MetricInfo
 
     @property
     def measure(self) -> training.Measure:
         """The metric that decides."""
-        return training.Measure(self.metric, self.facts["classes"], self.facts["positive"])
+        return training.Measure(self.metric, self.build.classes, self.build.positive)
 
     @property
     def frame(self) -> pd.DataFrame:
         """The rows as the pipeline takes them."""
-        return tables.training_frame(self.rows, self.columns)
+        return tables.training_frame(self.rows, self.build.columns)
 
     @property
     def subject(self) -> Subject:
         """The pipeline as the tests see it."""
-        regression, pipeline = self.spec.task == "regression", self.pipeline
+        regression, pipeline = self.spec.task == "regression", self.build.model
 
         def scores(frame: pd.DataFrame) -> behaviour.Scores:
             said = pipeline.predict(frame) if regression else pipeline.predict_proba(frame)
@@ -76,56 +75,36 @@ class Build:
             return np.asarray(pipeline.predict(frame).tolist(), dtype=object)
 
         named = None if regression else labels
-        return Subject(scores, named, self.facts["positive"], self.columns)
+        return Subject(scores, named, self.build.positive, self.build.columns)
 
 
-def read_build(folder: Path, spec: ModelSpec, project: Path) -> Build:
-    """What training left in a build's folder; the rows are the first held-out ones."""
-    return Build(
+def examine(folder: Path, spec: ModelSpec, project: Path) -> Examined:
+    """The build of a folder, and the rows."""
+    return Examined(
+        build=read_build(folder),
         spec=spec,
-        pipeline=read_fitted(folder),
-        columns=read_signature(folder).columns,
-        facts=read_facts(folder),
-        rows=pl.read_parquet(folder / "held_out.parquet", n_rows=ROWS),
+        rows=pl.read_parquet(folder / HELD_OUT, n_rows=ROWS),
         metric=projects.metric_of(spec, project),
     )
 
 
-def check(build: Build, golden: list[GoldenRow]) -> list[Verdict]:
+def check(it: Examined, golden: list[GoldenRow]) -> list[Verdict]:
     """All tests but the project's own."""
-    spec, frame, subject = build.spec, build.frame, build.subject
+    spec, frame, subject = it.spec, it.frame, it.subject
     asked, seed = spec.tests, spec.seed
-    typical = _typical(frame, build.columns)
-    return [
-        *behaviour.robust(subject, frame, seed),
-        _nulls(build, frame),
-        *(
-            _taken(
-                f"does not depend on {', '.join(it.columns)}",
-                behaviour.invariant,
-                subject,
-                frame,
-                it,
-                seed,
-            )
-            for it in asked.invariance
-        ),
-        *(
-            _taken(
-                f"{it.column} moves the score {it.expect}",
-                behaviour.directional,
-                subject,
-                frame,
-                it,
-            )
-            for it in asked.directional
-        ),
-        *(
-            _taken(it.name, behaviour.functional, subject, typical, it)
-            for it in asked.functionality
-        ),
-        *(_taken(f"golden row: {it.name}", _golden, build, typical, it) for it in golden),
-    ]
+    typical = _typical(frame, it.build.columns)
+    found = [*behaviour.robust(subject, frame, seed), _nulls(it, frame)]
+    for rule in asked.invariance:
+        name = f"does not depend on {', '.join(rule.columns)}"
+        found.append(_taken(name, behaviour.invariant, subject, frame, rule, seed))
+    for way in asked.directional:
+        name = f"{way.column} moves the score {way.expect}"
+        found.append(_taken(name, behaviour.directional, subject, frame, way))
+    for plain in asked.functionality:
+        found.append(_taken(plain.name, behaviour.functional, subject, typical, plain))
+    for row in golden:
+        found.append(_taken(f"golden row: {row.name}", _golden, it, typical, row))
+    return found
 
 
 def _taken(check: str, test: Callable[..., Verdict], *arguments: Any) -> Verdict:
@@ -158,12 +137,12 @@ def _typical(frame: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
     return row
 
 
-def _nulls(build: Build, frame: pd.DataFrame) -> Verdict:
-    spec, of = build.spec, build.measure
-    truth = of.truth(tables.target(build.rows, spec))
+def _nulls(examined: Examined, frame: pd.DataFrame) -> Verdict:
+    spec, of = examined.spec, examined.measure
+    truth = of.truth(tables.target(examined.rows, spec))
 
     def said(rows: pd.DataFrame) -> Any:
-        return of.said(training.outputs(build.pipeline, rows, spec.task, of.positive))
+        return of.said(training.outputs(examined.build.model, rows, spec.task, of.positive))
 
     before = said(frame)
     try:
@@ -185,10 +164,10 @@ def _nulls(build: Build, frame: pd.DataFrame) -> Verdict:
     )
 
 
-def _golden(build: Build, typical: pd.DataFrame, it: GoldenRow) -> Verdict:
+def _golden(examined: Examined, typical: pd.DataFrame, it: GoldenRow) -> Verdict:
     """A row whose features, score or label people have written down."""
-    name, subject = f"golden row: {it.name}", build.subject
-    known = {column.name for column in build.columns}
+    name, subject = f"golden row: {it.name}", examined.subject
+    known = {column.name for column in examined.build.columns}
     if unknown := sorted(set(it.row) - known):
         detail = (
             f"{GOLDEN}: found {', '.join(unknown)}, the features are {', '.join(sorted(known))}"
@@ -201,7 +180,7 @@ def _golden(build: Build, typical: pd.DataFrame, it: GoldenRow) -> Verdict:
         wrongs.append(f"the score is {score:.6g}, not {it.score:.6g}")
     if it.label is not None and (label := subject.labels and subject.labels(row)[0]) != it.label:
         wrongs.append(f"the label is {label!r}, not {it.label!r}")
-    made = _features(build.pipeline, row) if it.features else {}
+    made = _features(examined.build.model, row) if it.features else {}
     for feature, wanted in it.features.items():
         got = made.get(feature)
         if got is None:
@@ -219,6 +198,8 @@ def _golden(build: Build, typical: pd.DataFrame, it: GoldenRow) -> Verdict:
 
 
 def _features(pipeline: Any, row: pd.DataFrame) -> dict[str, float]:
+    if type(pipeline).__name__ == "FixedThresholdClassifier":  # as `threshold` makes it
+        pipeline = pipeline.estimator_.estimator
     steps = getattr(pipeline, "steps", [])
     if len(steps) < 2:
         return {name: float(row[name].iloc[0]) for name in row.columns if row[name].dtype != object}

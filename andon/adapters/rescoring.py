@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from andon import training
 from andon.adapters import tables
-from andon.adapters.builds import read_facts, read_fitted
+from andon.adapters.builds import read_facts
 from andon.errors import DataError
 from andon.spec import ModelSpec
-from andon.thresholds import threshold_of
 from andon.training import Outputs
 
 LEARN = "learn.parquet"
-
-
-@dataclass(frozen=True)
-class Build:
-    """A trained build, read back from its folder."""
-
-    model: Any
-    columns: list[Any]
-    classes: list[Any]
-    positive: int
-    split: str | None
-
-    @property
-    def features(self) -> list[str]:
-        """The features' names."""
-        return [it.name for it in self.columns]
-
-    @property
-    def threshold(self) -> float | None:
-        """The score from which on it says yes, if that was chosen by cost."""
-        return threshold_of(self.model)
-
-    def outputs(self, table: pl.DataFrame, spec: ModelSpec) -> Outputs:
-        """What it says of a table's rows; raises DataError if a column is missing."""
-        frame = tables.training_frame(table, self.columns)
-        return training.outputs(self.model, frame, spec.task, self.positive)
-
-
-def read_build(folder: Path) -> Build:
-    """The build of a folder."""
-    from serving.bundle import read_signature
-
-    facts = read_facts(folder)
-    return Build(
-        model=read_fitted(folder),
-        columns=read_signature(folder).columns,
-        classes=facts["classes"],
-        positive=facts["positive"],
-        split=facts.get("split"),
-    )
 
 
 def bundle_outputs(folder: Path, table: pl.DataFrame, classes: Sequence[Any]) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from andon.adapters import model_tests, project_tests, tables
-from andon.adapters.model_tests import Build, GoldenRow
+from andon.adapters.builds import Build
+from andon.adapters.model_tests import Examined, GoldenRow
 from andon.errors import LineError
 from andon.metrics import METRICS
 from andon.settings import Settings
-from andon.spec import ModelSpec
+from andon.spec import Costs, ModelSpec
+from andon.thresholds import with_threshold
 from andon.verdict import Outcome, Verdict
 from tests.support import wait_until
 
@@ -104,14 +107,14 @@ def test_no_tests_are_no_verdicts(tmp_path: Path) -> None:
     assert run(tmp_path, "x = 1") == {}
 
 
-def test_a_project_s_tests_are_given_the_build(tmp_path: Path, built: Build) -> None:
+def test_a_project_s_tests_are_given_the_build(tmp_path: Path, built: Examined) -> None:
     from serving.archive import dump
 
     folder = tmp_path / "build"
     folder.mkdir()
-    dump(built.pipeline, folder / "model.skops")
+    dump(built.build.model, folder / "model.skops")
     built.rows.write_parquet(folder / "held_out.parquet")
-    (folder / "facts.json").write_text(json.dumps(built.facts))
+    (folder / "facts.json").write_text(json.dumps({"classes": ["no", "yes"]}))
     import msgspec
 
     signature = tables.signature(built.rows, built.spec)
@@ -136,7 +139,7 @@ def run_here(tmp_path: Path, code: str) -> dict[str, Verdict]:
 
 
 @pytest.fixture(scope="module")
-def built() -> Build:
+def built() -> Examined:
     rng = np.random.default_rng(0)
     size, width = rng.normal(42, 3, 500), rng.normal(9, 1, 500)
     y = ["yes" if it > 42 else "no" for it in size + rng.normal(0, 0.1, 500)]
@@ -146,12 +149,11 @@ def built() -> Build:
     frame = tables.training_frame(rows, columns)
     scale = make_column_transformer((StandardScaler(), ["size", "width"]))
     pipeline = make_pipeline(scale, LogisticRegression()).fit(frame, np.array(y))
-    return Build(
-        spec, pipeline, columns, {"classes": ["no", "yes"], "positive": 1}, rows, METRICS["roc_auc"]
-    )
+    build = Build(pipeline, columns, ["no", "yes"], 1)
+    return Examined(build, spec, rows, METRICS["roc_auc"])
 
 
-def test_a_sound_build_passes(built: Build) -> None:
+def test_a_sound_build_passes(built: Examined) -> None:
     found = model_tests.check(built, [])
     assert {it.outcome for it in found} == {Outcome.PASS}, found
     assert {it.check for it in found} >= {"nulls cost little", "numbers out of any range"}
@@ -174,7 +176,7 @@ def test_a_sound_build_passes(built: Build) -> None:
         (GoldenRow("mean", {"size": 48}, features={"standardscaler__size": 0}), "is 1.9997, not 0"),
     ],
 )
-def test_golden_rows(built: Build, golden: GoldenRow, said: str) -> None:
+def test_golden_rows(built: Examined, golden: GoldenRow, said: str) -> None:
     found = model_tests.check(built, [golden])[-1]
     assert said in found.detail
     assert (found.outcome is Outcome.PASS) == (said == "as written down")
@@ -188,3 +190,17 @@ def test_a_file_of_golden_rows_is_read_or_named(tmp_path: Path) -> None:
     path.write_text('[{"name": "a", "rows": {}}]')
     with pytest.raises(LineError, match=r"golden\.json: .*rows"):
         model_tests.read_golden(path)
+
+
+def test_golden_features_are_found_behind_a_threshold(built: Examined) -> None:
+    model = with_threshold(
+        built.build.model,
+        built.frame,
+        tables.target(built.rows, built.spec),
+        Costs(false_negative=5),
+        "yes",
+        seed=0,
+    )
+    fixed = replace(built, build=replace(built.build, model=model))
+    golden = GoldenRow("mean", {"size": 42}, features={"standardscaler__size": 0}, tolerance=0.1)
+    assert model_tests.check(fixed, [golden])[-1].outcome is Outcome.PASS
