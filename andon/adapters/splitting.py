@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +15,8 @@ from andon.errors import DataError
 from andon.spec import GroupSplit, ModelSpec, TimeSplit
 from andon.verdict import Outcome, Verdict
 from serving.bundle import Signature
+
+ROWS_AT_ONCE = 250_000
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,23 @@ def _held_out(table: pl.DataFrame, spec: ModelSpec) -> tuple[splits.Held, str]:
     if isinstance(plan, TimeSplit):
         return _by_time(table, spec, plan)
     if isinstance(plan, GroupSplit):
-        groups = tables.texts(table, plan.column, f"{spec.name}: split.column")
-        return splits.by_hash(groups, plan.share, spec.seed), f"by the hash of {plan.column}"
-    keys = tables.keys(table, spec)
-    return splits.by_hash(keys, plan.share, spec.seed), f"by the hash of {spec.key or 'the row'}"
+        role, column = f"{spec.name}: split.column", plan.column
+        return _by_hash(table, spec, lambda it: tables.texts(it, column, role)), (
+            f"by the hash of {column}"
+        )
+    held = _by_hash(table, spec, lambda it: tables.keys(it, spec))
+    return held, f"by the hash of {spec.key or 'the row'}"
+
+
+def _by_hash(
+    table: pl.DataFrame, spec: ModelSpec, keys: Callable[[pl.DataFrame], list[str]]
+) -> splits.Held:
+    """Some rows at a time: millions of Python texts would take more memory than the table."""
+    parts = [
+        splits.by_hash(keys(part), spec.split.share, spec.seed)
+        for part in table.iter_slices(ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=bool)
 
 
 def _by_time(table: pl.DataFrame, spec: ModelSpec, plan: TimeSplit) -> tuple[splits.Held, str]:
