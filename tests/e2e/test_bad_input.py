@@ -255,7 +255,7 @@ def test_a_worse_candidate_is_registered_but_not_released_and_a_broken_one_gets_
     (folder / "pipeline.py").write_text(WORSE)
     spec = (folder / "model.yaml").read_text()
     (folder / "model.yaml").write_text(spec.replace("limit: 0.95", "limit: 0.6"))
-    said = stopped(line, deliveries, "stopped", "record")
+    said = stopped(line, deliveries, "stopped", "mirror")
     assert "evaluation failed: not worse than champion: roc_auc" in said
     worse = line.ledger.candidate(MODEL, "2")
     assert worse is not None
