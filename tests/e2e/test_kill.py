@@ -35,7 +35,9 @@ pytestmark = pytest.mark.slow
 
 MODEL = "tumor"
 # What each station shows as its last act: killed there, its work is done and nobody knows.
-BEFORE_RELEASE = ("snapshot", "validation", "metrics", "evaluation", "registered", "bundle")
+BEFORE_RELEASE = (
+    "snapshot", "validation", "split", "metrics", "tests", "evaluation", "registered", "bundle",
+)  # fmt: skip
 WITH_WORKER = "evaluation"  # here the worker dies as well
 STEPS = ("step 1/2 at 20 %", "step 2/2 at 100 %")
 STEP_SECONDS = 1.5
