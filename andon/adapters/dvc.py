@@ -271,12 +271,15 @@ def _quiet() -> Iterator[None]:
     """No progress bars, spinners or warnings: errors come back as exceptions."""
     from dvc.ui import ui
 
-    logger, console = logging.getLogger("dvc"), ui.error_console
-    level, quiet = logger.level, console.quiet
-    logger.setLevel(logging.CRITICAL + 1)
+    console = ui.error_console
+    loggers = [logging.getLogger(it) for it in ("dvc", "dvc_data", "dvc_objects")]
+    levels, quiet = [it.level for it in loggers], console.quiet
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     console.quiet = True
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         console.quiet = quiet

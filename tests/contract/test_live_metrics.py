@@ -50,13 +50,13 @@ def patient(monkeypatch) -> None:
 def _up(settings: Settings, server: subprocess.Popen[bytes], folder: Path) -> bool:
     assert server.poll() is None, (folder / "log").read_text()
     try:
-        return httpx.get(f"{settings.mlflow_url}/health", timeout=5).status_code == 200
+        return httpx.get(f"{settings.registry_url}/health", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
 
 def ask(settings: Settings, path: str, **body: Any) -> Any:
-    url = f"{settings.mlflow_url}/api/2.0/mlflow/{path}"
+    url = f"{settings.registry_url}/api/2.0/mlflow/{path}"
     return httpx.post(url, json=body, timeout=60).raise_for_status().json()
 
 
@@ -77,7 +77,7 @@ def test_a_run_gets_metrics_by_step_and_stays_open_for_the_registry(mlflow):
     (run,) = runs(mlflow, "b1")
     assert run["info"]["status"] == "RUNNING"
     assert run["info"]["run_name"] == "b1"
-    url = f"{mlflow.mlflow_url}/api/2.0/mlflow/metrics/get-history"
+    url = f"{mlflow.registry_url}/api/2.0/mlflow/metrics/get-history"
     asked = {"run_id": run["info"]["run_id"], "metric_key": "loss", "max_results": 2_000}
     history = httpx.get(url, params=asked, timeout=60).json()["metrics"]
     assert sorted(int(it.get("step", 0)) for it in history) == list(range(1_500))

@@ -9,7 +9,7 @@ from andon.adapters.projects import load_pipeline, measured_by, metric_of
 from andon.errors import LineError
 from andon.reading import parse_spec
 from andon.spec import ModelSpec
-from andon.training import Outputs, measured
+from andon.training import Measure, Outputs, measured
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_metric_without_a_value_for_all_rows_is_an_error(tmp_path):
     info = metric_of(project(tmp_path, "def profit(y, p):\n    return float('nan')"), tmp_path)
     said = Outputs(P, Y, np.column_stack([1 - P, P]))
     with pytest.raises(LineError, match="profit returned NaN for all 4 held-out rows"):
-        measured(info, "binary", Y, said, [0.0, 1.0], 1)
+        measured(Measure(info, [0.0, 1.0], 1), "binary", Y, said)
 
 
 def test_a_metric_may_spoil_its_arguments(tmp_path):

@@ -84,15 +84,15 @@ def test_a_version_gets_its_image_where_an_engine_answers(line: LineUnderTest):
         bases = [it for it in ("python:3.11-slim", "andon/base:python3") if it in tags]
         if not bases:
             pytest.skip("no base image here: infra/docker/mkbase.sh makes one")
-        settings, spec = line.project / "andon.yaml", line.project / "models/tumor/model.yaml"
-        before = settings.read_text(), spec.read_text()
+        settings, code = line.project / "andon.yaml", line.project / "models/tumor/pipeline.py"
+        before = settings.read_text(), code.read_text()
         settings.write_text(f"image: required\nbase_image: {bases[0]}\nallow_dirty: true\n")
-        spec.write_text(before[1] + "seed: 7\n")  # another split: another build
+        code.write_text(before[1].replace("C=0.5", "C=0.4"))  # another build
         try:
             line.andon("deliver", "tumor")
         finally:
             settings.write_text(before[0])
-            spec.write_text(before[1])
+            code.write_text(before[1])
         image = line.ledger.candidate("tumor", line.champion("tumor")).image
         name, _, digest = image.partition("@")
         assert client.images.get(name).id == digest

@@ -84,21 +84,26 @@ def test_what_was_edited_by_hand_is_told_by_reconcile_and_set_back(line, registr
     asked = client(line)
     asked.delete_registered_model_alias(MODEL, "champion")
     asked.set_model_version_tag(MODEL, "1", "andon.commit", "another")
-    said = reconciled(line)
+    said = reconciled(line, f"registry/{MODEL}")
     assert "alias champion: none → v1" in said
     assert "tag andon.commit was 'another': set back" in said
     assert registry.aliases(MODEL)["champion"] == "1"
-    assert f"registry/{MODEL}" in said and "as the ledger says" in reconciled(line)
+    assert f"registry/{MODEL}: as the ledger says" in reconciled(line, f"registry/{MODEL}")
 
 
-def reconciled(line: LineUnderTest) -> str:
-    """What the flow run's log says."""
+def reconciled(line: LineUnderTest, word: str) -> str:
+    """What the flow run's log says, when it has this word: logs come a little later."""
     run_id = line.runs.start("reconcile", {})
     wait_for(line, run_id, "COMPLETED")
     body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
     url = f"{line.settings.prefect_api_url}/logs/filter"
-    found = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()
-    return "\n".join(it["message"] for it in found)
+
+    def said() -> str:
+        found = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()
+        return "\n".join(it["message"] for it in found)
+
+    wait_until(lambda: word in said(), 30, f"the log says {word}")
+    return said()
 
 
 @pytest.mark.browser

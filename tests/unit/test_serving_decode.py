@@ -339,14 +339,3 @@ def test_all_mistakes_of_labels_are_told_at_once():
     assert [(error["row"], error["column"]) for error in caught.value.errors] == [
         (0, "id"), (0, "label"), (1, None), (2, "more"), (2, "id"), (3, "id"), (3, "label"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ['size "x"', "back\\slash", "a\ttab", "größe ☃"])
-def test_a_column_may_have_any_name(name: str) -> None:
-    decoder = Decoder(Signature([Column(name, "number")]))
-    body = json.dumps({"records": [{name: 1.5}, {name: None}]}).encode()
-    assert decoder.decode(body) == [(1.5,), (None,)]
-    table = decoder.decode(json.dumps({"columns": {name: [1.5, 2.5]}}).encode())
-    assert table.columns[0].tolist() == [1.5, 2.5]
-    with pytest.raises(Problem):
-        decoder.decode(json.dumps({"records": [{"other": 1.5}]}).encode())
