@@ -11,7 +11,7 @@ from andon import training
 from andon.adapters import tables
 from andon.adapters.files import file_hash
 from andon.adapters.trainer import FACTS, MODEL, MODEL_HASH
-from andon.errors import DataError
+from andon.errors import DataError, LineError
 from andon.spec import ModelSpec
 from andon.thresholds import threshold_of
 from andon.training import Outputs
@@ -77,3 +77,20 @@ def read_fitted(folder: Path) -> Any:
             f"somebody or something changed it; remove {folder} and deliver again"
         )
     return read_model(folder / MODEL)
+
+
+def keep_fitted(model: Any, path: Path, code: str) -> None:
+    """Write it and read it again: what a prediction server would refuse is no use to anybody."""
+    from serving.archive import dump
+    from serving.bundle import BundleError
+    from serving.engines.sklearn import read_model
+
+    dump(model, path)
+    try:
+        read_model(path)
+    except BundleError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise LineError(
+            f"{code}: no prediction server would load this pipeline: it {why}; use the classes of "
+            "scikit-learn, without lambdas or functions of your own"
+        ) from None

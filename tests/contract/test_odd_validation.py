@@ -56,11 +56,10 @@ def failed(report: ValidationReport) -> dict[str, str]:
             pl.lit(1).alias("größe | x"),
             pl.lit("é").alias("日本"),
             pl.lit(1.5).alias('a b\n"c"'),
-            pl.lit(1).alias(""),
             pl.lit(1).alias("nulls id"),
         ),
         TABLE.with_columns(
-            u=pl.lit(2**64 - 1, pl.UInt64),
+            u=pl.lit(2**63 - 1, pl.UInt64),
             i=pl.int_range(N) - 2**62,
             h=pl.lit(7, pl.Int128),
             m=pl.when(pl.col("x") > 1).then(pl.lit(2**63 - 1)),
@@ -98,7 +97,7 @@ def test_no_rows_fail_and_no_columns_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (pa.table([[1], [2], ["a"]], names=["x", "x", "id"]), "'x' has more than one"),
+        (pa.table([[1], [2], ["a"]], names=["x", "x", "id"]), "columns stand twice: 'x'"),
         (TABLE.with_columns(l=pl.lit([1]), t=timedelta(1)).to_arrow(), r"l is List.*t is Duration"),
     ],
     ids=["twice", "types"],

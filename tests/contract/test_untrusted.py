@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from andon.adapters.builds import keep_fitted, read_fitted
 from andon.adapters.files import file_hash
 from andon.errors import DataError, LineError
-from tasks.train import _keep_model, read_fitted
 
 CODE = "models/m/pipeline.py"
 
@@ -38,7 +38,7 @@ def folder(tmp_path) -> Path:
     """As the station leaves it."""
     made = tmp_path / "build"
     made.mkdir()
-    _keep_model(fitted(StandardScaler(), LogisticRegression()), made / "model.skops", CODE)
+    keep_fitted(fitted(StandardScaler(), LogisticRegression()), made / "model.skops", CODE)
     facts = {"sha256": file_hash(made / "model.skops")}
     (made / "facts.json").write_text(json.dumps(facts))
     return made
@@ -47,7 +47,7 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("steps", "named"),
     [
-        ((Mine(),), r"test_fitted\.Mine"),
+        ((Mine(),), r"test_untrusted\.Mine"),
         ((FunctionTransformer(lambda x: x), LogisticRegression()), "lambda|<locals>"),
         ((FunctionTransformer(shutil.rmtree), Mine()), "rmtree|Mine"),
     ],
@@ -55,7 +55,7 @@ def folder(tmp_path) -> Path:
 def test_a_type_that_is_not_trusted_stops_the_line_with_its_name(tmp_path, steps, named):
     pipeline = make_pipeline(*steps)
     with pytest.raises(LineError, match=named) as caught:
-        _keep_model(pipeline, tmp_path / "model.skops", CODE)
+        keep_fitted(pipeline, tmp_path / "model.skops", CODE)
     assert str(caught.value).startswith(f"{CODE}: ")
     assert "use the classes of scikit-learn" in str(caught.value)
 

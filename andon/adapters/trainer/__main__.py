@@ -12,6 +12,7 @@ from typing import Any
 
 from andon import fitted, profile, training
 from andon.adapters import projects
+from andon.adapters.builds import keep_fitted
 from andon.adapters.child import Report, answer
 from andon.adapters.files import file_hash
 from andon.adapters.trainer import FACTS, HELD_OUT, MODEL, MODEL_HASH, PROFILE, SIGNATURE, Request
@@ -161,7 +162,7 @@ class _Learned:
 
     def keep(self, request: Request) -> None:
         data, folder = self._data, request.folder
-        _keep_model(self._model, folder / MODEL, f"models/{data.spec.name}/pipeline.py")
+        keep_fitted(self._model, folder / MODEL, f"models/{data.spec.name}/pipeline.py")
         for name in (HELD_OUT, SIGNATURE):
             os.link(request.split / name, folder / name)
         if self._said is not None:
@@ -180,23 +181,6 @@ class _Learned:
             "verdicts": [it.model_dump(mode="json") for it in self.verdicts],
         }
         (folder / FACTS).write_text(json.dumps(facts, indent=1))
-
-
-def _keep_model(model: Any, path: Any, code: str) -> None:
-    """Write it and read it again: what a prediction server would refuse is no use to anybody."""
-    from serving.archive import dump
-    from serving.bundle import BundleError
-    from serving.engines.sklearn import read_model
-
-    dump(model, path)
-    try:
-        read_model(path)
-    except BundleError as error:
-        why = str(error).removeprefix(f"{path}: ")
-        raise LineError(
-            f"{code}: no prediction server would load this pipeline: it {why}; use the classes of "
-            "scikit-learn, without lambdas or functions of your own"
-        ) from None
 
 
 def _work(asked: dict[str, Any], report: Report) -> dict[str, Any]:
