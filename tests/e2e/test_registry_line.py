@@ -143,7 +143,7 @@ def test_releases_and_reconcile_go_on_while_mlflow_is_away(line, registry, deliv
 
     supervisor = Supervisor(line.settings)
     supervisor.stop("mlflow")
-    said = reconciled(line)
+    said = reconciled(line, f"registry/{MODEL}")
     assert f"registry/{MODEL}: failed: MLflow at" in said and "does not answer" in said
     line.andon("release", MODEL, "1")
     supervisor.start("mlflow")
