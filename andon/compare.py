@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andon.metrics import MetricInfo, known
-from andon.paired import Gain, Tango, gain, law, more_rows
+from andon.paired import Gain, gain, law, more_rows
 from andon.verdict import Outcome, Verdict
 
 MIN_ROWS = 30
@@ -129,12 +129,6 @@ def _settled(more: int | None) -> str:
     digits = max(0, len(str(more)) - 2)
     rounded = math.ceil(more / 10**digits) * 10**digits
     return f"; about {rounded:,} more held-out rows would settle it"
-
-
-def paired_difference(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
-    """95 % score interval of the difference of two shares of the same rows (Tango 1998)."""
-    won, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    return Tango(len(before), won, lost).interval()
 
 
 def quality(

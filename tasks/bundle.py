@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from prefect import get_run_logger
 
-from andon.adapters.builds import read_fitted
+from andon.adapters.builds import read_facts, read_fitted
 from andon.adapters.files import key_of, stored
+from andon.adapters.trainer import HELD_OUT
 from andon.errors import LineError
 from andon.spec import ModelSpec
 from andon.verdict import Outcome, Verdict
@@ -102,10 +103,10 @@ def _write(line: Line, trained: Trained, version: str, into: Path) -> Written:
     from serving.writing import write_bundle
 
     folder, spec = line.settings.state / trained.folder, line.spec
-    facts = json.loads((folder / "facts.json").read_text())
+    facts = read_facts(folder)
     signature = read_signature(folder)
     model = read_fitted(folder)
-    held_out = pl.read_parquet(folder / "held_out.parquet")
+    held_out = pl.read_parquet(folder / HELD_OUT)
     rows = held_out.head(SAMPLES)
     frame = tables.training_frame(held_out.head(MOST), signature.columns)
     return write_bundle(

@@ -10,6 +10,7 @@ from typing import Any
 from andon import card, evidence, page
 from andon.adapters import builds, projects, report
 from andon.adapters.files import key_of, stored
+from andon.adapters.trainer import FACTS
 from andon.card import ColumnFacts, Facts
 from andon.explanation import Explanation
 from andon.spec import ModelSpec
@@ -115,8 +116,8 @@ def _evaluation(folder: Path) -> evidence.Evaluation | None:
 def _snapshot(line: Line, snapshot: Snapshot, trained: Trained) -> dict[str, str]:
     state = line.settings.state
     split = builds.read_facts(state / trained.folder).get("split")
-    path = state / split / "facts.json" if split else None
-    how = json.loads(path.read_text()).get("how", "") if path and path.is_file() else ""
+    kept = bool(split) and (state / split / FACTS).is_file()
+    how = builds.read_facts(state / split).get("how", "") if kept else ""
     return {
         "snapshot (DVC)": snapshot.hash,
         "source": snapshot.source,

@@ -11,11 +11,12 @@ from andon.adapters.files import key_of, stored
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Release
 from andon.adapters.projects import measured_by, metric_of
+from andon.adapters.trainer import HELD_OUT
 from andon.appraisal import Case
 from andon.compare import within_limit
 from andon.errors import DataError
 from andon.verdict import Outcome, Verdict
-from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
+from tasks.line import PRODUCTION, Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Evaluated, Snapshot, Trained
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 LIVE_ROWS = 2_000  # the latest labelled live rows that a challenger must do no harm on
 FEWEST_LIVE_ROWS = 200
-PRODUCTION = "production"
 NOT_WORSE = "not worse than champion"
 
 
@@ -96,7 +96,7 @@ def _held(line: Line, trained: Trained) -> _Held:
     from andon.adapters.builds import read_build
 
     folder = line.settings.state / trained.folder
-    build, table = read_build(folder), pl.read_parquet(folder / "held_out.parquet")
+    build, table = read_build(folder), pl.read_parquet(folder / HELD_OUT)
     return _Held(build, table, _case(line, build, table))
 
 

@@ -25,6 +25,7 @@ from andon.verdict import Outcome, Verdict, gate
 
 P = ParamSpec("P")
 R = TypeVar("R")
+PRODUCTION = "production"
 PATIENCE = 60.0  # seconds for which the ledger's database may be away
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
 
 from andon import registered
-from andon.adapters import projects
+from andon.adapters import projects, provenance
+from andon.adapters.builds import read_facts
 from andon.adapters.files import file_hash, key_of
 from andon.adapters.ledger import Candidate
 from andon.adapters.mlflow_files import Extras
@@ -83,10 +85,9 @@ def _build(
 
     from andon.adapters import tables
     from andon.adapters.builds import read_fitted
+    from andon.adapters.trainer import HELD_OUT
     from serving.bundle import read_signature
     from serving.engines.sklearn import TRUSTED
-    from tasks.split import HELD_OUT
-    from tasks.train import LIBRARIES
 
     folder = line.settings.state / trained.folder
     columns = read_signature(folder).columns
@@ -102,7 +103,7 @@ def _build(
         tags=tags,
         example=example,
         inputs=_inputs(line.spec.name, snapshot, split),
-        requirements=tuple(f"{it}=={_version(it)}" for it in LIBRARIES),
+        requirements=tuple(f"{it}=={metadata.version(it)}" for it in provenance.LIBRARIES),
     )
 
 
@@ -112,7 +113,7 @@ def _get_params(estimator: Any) -> dict[str, Any]:
 
 def _params(line: Line, folder: Path) -> dict[str, str]:
     """What was decided beside the pipeline's own parameters."""
-    spec, facts = line.spec, json.loads((folder / "facts.json").read_text())
+    spec, facts = line.spec, read_facts(folder)
     given = {
         "andon.rows_learned": facts["rows"][0],
         "andon.rows_held_out": facts["rows"][1],
@@ -163,12 +164,6 @@ def lineage(
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": commit.sha,
     }
-
-
-def _version(library: str) -> str:
-    from importlib.metadata import version
-
-    return version(library)
 
 
 @station()

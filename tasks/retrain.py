@@ -13,11 +13,9 @@ from andon.adapters import dvc
 from andon.adapters.files import load_settings
 from andon.adapters.inference_log import Window, read_window
 from andon.errors import DataError
-from tasks.line import Job, Line, line_for, station
+from tasks.line import PRODUCTION, Job, Line, line_for, station
 from tasks.results import Snapshot
 from tasks.snapshot import keep_snapshot
-
-PRODUCTION = "production"
 
 
 @station()

@@ -8,10 +8,9 @@ from andon.adapters import dvc
 from andon.adapters.files import load_settings, load_spec, stored
 from andon.differences import Difference, changed
 from andon.settings import Settings
-from tasks.line import Job, Line, line_for, show, station
+from tasks.line import PRODUCTION, Job, Line, line_for, show, station
 from tasks.results import Snapshot
 
-PRODUCTION = "production"
 DEEP_ROWS = 1_000_000
 
 

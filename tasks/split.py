@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 
 from andon.adapters.files import key_of, load_settings, load_spec, stored
+from andon.adapters.trainer import FACTS, HELD_OUT, LEARN, SIGNATURE
 from andon.verdict import Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Snapshot, SplitRows
 
-LEARN = "learn.parquet"
-HELD_OUT = "held_out.parquet"
-SIGNATURE = "signature.json"
 _LAYOUT = 1  # of the folder
 
 
@@ -28,7 +26,7 @@ def split_rows(job: Job, snapshot: Snapshot) -> SplitRows:
     line, key = line_for(job.model), _read(job, snapshot)
     folder = line.settings.store / "splits" / job.model / key
     stored(folder, lambda into: _split(line, snapshot, into))
-    facts = json.loads((folder / "facts.json").read_text())
+    facts = json.loads((folder / FACTS).read_text())
     verdicts = tuple(Verdict.model_validate(it) for it in facts["verdicts"])
     keep(job, "split", f"snapshot {snapshot.hash[:12]}", verdicts)
     learn, held_out = facts["rows"]
@@ -59,4 +57,4 @@ def _split(line: Line, snapshot: Snapshot, folder: Path) -> None:
         "how": found.how,
         "verdicts": [it.model_dump(mode="json") for it in found.verdicts],
     }
-    (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+    (folder / FACTS).write_text(json.dumps(facts, indent=1))

@@ -25,7 +25,6 @@ from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.progress import told
 from tasks.results import SplitRows, Trained
 
-LIBRARIES = provenance.LIBRARIES
 _LAYOUT = 2  # of the folder
 _A_WEEK = 7 * 86_400.0  # `training.minutes` is what ends it
 _SHOWN = 50  # candidates in the table
@@ -40,7 +39,10 @@ def _build_key(job: Job, split: SplitRows) -> str:
     learned = (
         spec.target, spec.task, spec.positive, spec.seed, training, spec.threshold, measured,
     )  # fmt: skip
-    environment = [platform.python_version(), *(f"{it}={version(it)}" for it in LIBRARIES)]
+    environment = [
+        platform.python_version(),
+        *(f"{it}={version(it)}" for it in provenance.LIBRARIES),
+    ]
     return key_of(_LAYOUT, job.model, split.key, code, learned, environment)
 
 

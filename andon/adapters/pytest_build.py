@@ -5,7 +5,6 @@ A test that asks for one of them is skipped where there is no build, as in a pla
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,16 +27,17 @@ def build() -> Path:
 @pytest.fixture(scope="session")
 def model(build: Path) -> Any:
     """The fitted pipeline."""
-    from serving.engines.sklearn import read_model
+    from andon.adapters.builds import read_fitted
 
-    return read_model(build / "model.skops")
+    return read_fitted(build)
 
 
 @pytest.fixture(scope="session")
 def facts(build: Path) -> dict[str, Any]:
     """What training wrote down: metrics, classes, rows."""
-    found: dict[str, Any] = json.loads((build / "facts.json").read_text())
-    return found
+    from andon.adapters.builds import read_facts
+
+    return read_facts(build)
 
 
 @pytest.fixture

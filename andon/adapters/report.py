@@ -16,6 +16,7 @@ from andon.adapters.attribution import attribution
 from andon.adapters.dependence import dependences
 from andon.adapters.explaining import Subject, alike, importances, sample
 from andon.adapters.plots import Scored, answers, features, save
+from andon.adapters.trainer import HELD_OUT
 from andon.errors import LineError
 from andon.explanation import Attribution, Explanation, Importances
 from andon.spec import ModelSpec
@@ -31,7 +32,7 @@ def subject(build: Path, spec: ModelSpec, project: Path, rows: int) -> Subject:
     Raises LineError if the folder is not one, or the rows do not fit.
     """
     facts, columns = builds.read_facts(build), read_signature(build).columns
-    table, total = sample(build / "held_out.parquet", rows, spec.seed, len(columns))
+    table, total = sample(build / HELD_OUT, rows, spec.seed, len(columns))
     return Subject(
         model=builds.read_fitted(build),
         frame=tables.training_frame(table, columns),
@@ -191,6 +192,6 @@ def _scores_of(theirs: Path, build: Path, found: Subject) -> Any:
     if facts["classes"][facts["positive"]] != found.named:
         raise LineError("it scores another label")
     seed, columns = found.spec.seed, read_signature(theirs).columns
-    table, _ = sample(build / "held_out.parquet", PICTURE_ROWS, seed, len(found.columns))
+    table, _ = sample(build / HELD_OUT, PICTURE_ROWS, seed, len(found.columns))
     frame = tables.training_frame(table, columns)
     return training.outputs(builds.read_fitted(theirs), frame, "binary", facts["positive"]).scores

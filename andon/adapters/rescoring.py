@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from andon.adapters import tables
 from andon.adapters.builds import read_facts
+from andon.adapters.trainer import LEARN
 from andon.errors import DataError
 from andon.spec import ModelSpec
 from andon.training import Outputs
-
-LEARN = "learn.parquet"
 
 
 def bundle_outputs(folder: Path, table: pl.DataFrame, classes: Sequence[Any]) -> Outputs:

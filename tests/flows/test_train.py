@@ -31,7 +31,8 @@ def project(tmp_path, monkeypatch) -> Iterator[Any]:
     monkeypatch.setenv("ANDON_PORT_BASE", str(free_port_block()))
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
     monkeypatch.setattr(database, "url", lambda *_: ledger)
-    (tmp_path / "andon.yaml").touch()
+    # A port that no other test's MLflow is ever given.
+    (tmp_path / "andon.yaml").write_text("mlflow_url: http://127.0.0.1:1\n")
     shutil.copytree(REPOSITORY / "models" / "tumor", tmp_path / "models" / "tumor")
     with (tmp_path / "models" / "tumor" / "model.yaml").open("a") as file:
         file.write(f"seed: {uuid4().int % 2**31}\n")  # Prefect keeps results of earlier test runs

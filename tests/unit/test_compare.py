@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn import metrics as sklearn
 
-from andon.compare import not_worse, paired_difference, quality, within_limit
+from andon.compare import not_worse, quality, within_limit
 from andon.metrics import METRICS, default_metric
+from andon.paired import Tango
 from andon.verdict import Outcome
 
 PASS, FAIL, INCONCLUSIVE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -176,21 +177,16 @@ def test_what_is_better_beyond_doubt_is_told_and_what_is_undecided_says_what_wou
     assert "more held-out rows would settle it" in unclear.detail
 
 
-def pairs(n: int, won: int, lost: int) -> tuple[np.ndarray, np.ndarray]:
-    row = np.arange(n)
-    return (row >= won), (row < won) | (row >= won + lost)
-
-
 def test_the_paired_interval_as_published():
     # Airway reactivity, 21 pairs (1, 1, 7, 12): Fagerland, Lydersen & Laake 2014, Tango's interval
-    low, high = paired_difference(*pairs(21, won=1, lost=7))
+    low, high = Tango(21, won=1, lost=7).interval()
     assert (low, high) == (pytest.approx(-0.517, abs=5e-4), pytest.approx(-0.026, abs=5e-4))
 
 
 @pytest.mark.parametrize("n", [30, 100, 1_000])
 def test_models_that_never_differ_may_still_differ_by_a_little(n):
     z2 = 1.959964**2
-    low, high = paired_difference(*pairs(n, 0, 0))
+    low, high = Tango(n, 0, 0).interval()
     assert (low, high) == (pytest.approx(-z2 / (n + z2)), pytest.approx(z2 / (n + z2)))
 
 
@@ -198,7 +194,7 @@ def test_models_that_never_differ_may_still_differ_by_a_little(n):
 def test_the_paired_interval_is_where_the_score_test_says_so(n, won, lost):
     """The nuisance share, by maximising its likelihood instead of the closed form."""
     assume(won + lost < n)
-    for edge in paired_difference(*pairs(n, won, lost)):
+    for edge in Tango(n, won, lost).interval():
         assert -1 <= edge <= 1
 
         def minus_likelihood(share: float, edge: float = edge) -> float:
