@@ -115,9 +115,8 @@ def _evaluation(folder: Path) -> evidence.Evaluation | None:
 
 def _snapshot(line: Line, snapshot: Snapshot, trained: Trained) -> dict[str, str]:
     state = line.settings.state
-    split = builds.read_facts(state / trained.folder).get("split")
-    kept = bool(split) and (state / split / FACTS).is_file()
-    how = builds.read_facts(state / split).get("how", "") if kept else ""
+    split = state / (builds.read_facts(state / trained.folder).get("split") or "none")
+    how = builds.read_facts(split).get("how", "") if (split / FACTS).is_file() else ""
     return {
         "snapshot (DVC)": snapshot.hash,
         "source": snapshot.source,
