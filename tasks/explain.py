@@ -79,9 +79,12 @@ def _explain(job: Job, line: Line, trained: Trained, into: Path) -> None:
         )  # fmt: skip
         if champion is not None:
             explanation, verdicts = _compared(line, champion, explanation)
-    except LineError as error:  # a release does not wait for it
-        get_run_logger().warning("the build cannot be explained: %s", error)
-        explanation, drawn = report.unexplained(trained.key, line.spec, str(error)), []
+    except OSError:  # a full disk is no property of the build
+        raise
+    except Exception as error:  # odd numbers trip up those who draw, too; a release does not wait
+        why = str(error) if isinstance(error, LineError) else f"{type(error).__name__}: {error}"
+        get_run_logger().warning("the build cannot be explained: %s", why)
+        explanation, drawn = report.unexplained(trained.key, line.spec, why), []
     report.write(explanation, drawn, into)
     written = [it.model_dump(mode="json") for it in verdicts]
     (into / "verdicts.json").write_text(json.dumps(written, indent=1))

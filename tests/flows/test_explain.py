@@ -113,9 +113,10 @@ def test_a_build_is_explained_once_and_the_champion_is_compared(project, monkeyp
     assert any("cannot be explained here" in it for it in report.read(state / third.folder).notes)
 
 
-def test_what_cannot_be_explained_stops_nothing_and_has_a_card(project, monkeypatch):
+@pytest.mark.parametrize("kind", [LineError, ValueError])
+def test_what_cannot_be_explained_stops_nothing_and_has_a_card(project, monkeypatch, kind):
     def broken(*_: Any) -> None:
-        raise LineError("the pipeline could not score rows: too odd")
+        raise kind("the pipeline could not score rows: too odd")
 
     monkeypatch.setattr(report, "importances", broken)
     monkeypatch.setattr(document, "_call", lambda *_: "curl")
