@@ -113,8 +113,8 @@ def test_a_build_is_explained_once_and_the_champion_is_compared(project, monkeyp
     assert any("cannot be explained here" in it for it in report.read(state / third.folder).notes)
 
 
-@pytest.mark.parametrize("kind", [LineError, ValueError])
-def test_what_cannot_be_explained_stops_nothing_and_has_a_card(project, monkeypatch, kind):
+@pytest.mark.parametrize(("kind", "named"), [(LineError, ""), (TypeError, "TypeError: ")])
+def test_what_cannot_be_explained_stops_nothing_and_has_a_card(project, monkeypatch, kind, named):
     def broken(*_: Any) -> None:
         raise kind("the pipeline could not score rows: too odd")
 
@@ -136,7 +136,8 @@ def test_what_cannot_be_explained_stops_nothing_and_has_a_card(project, monkeypa
     trained, explained, folder = line()
     state = files.load_settings().state
     (note,) = report.read(state / explained.folder).notes
-    assert note == "the build could not be explained: the pipeline could not score rows: too odd"
+    why = f"{named}the pipeline could not score rows: too odd"
+    assert note == f"the build could not be explained: {why}"
     text = (state / folder / "card.md").read_text("utf-8")
     facts = json.loads((state / trained.folder / "facts.json").read_text())
     for said in (
