@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from andon.looks import Probe
 from andon.ports import Traffic
-from andon.spec import Limits
+from andon.spec import HttpLimits
 from andon.verdict import Outcome, Verdict
 
 TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What came back for requests with known answers, sent to one version on purpose."""
-
-    sent: int = 0
-    failed: int = 0
-    wrong: int = 0
-    example: str = ""
-
-    def __add__(self, other: Probe) -> Probe:
-        return Probe(
-            self.sent + other.sent,
-            self.failed + other.failed,
-            self.wrong + other.wrong,
-            self.example or other.example,
-        )
 
 
 def same_answer(expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -68,7 +50,7 @@ def smoke(probe: Probe, wanted: int) -> Verdict:
     )
 
 
-def http(before: Traffic, after: Traffic, limits: Limits, min_requests: int) -> list[Verdict]:
+def http(before: Traffic, after: Traffic, limits: HttpLimits, min_requests: int) -> list[Verdict]:
     """Error rate and p95 latency of one server between two readings of the gateway's counters."""
     n = int(after.requests - before.requests)
     errors = after.errors - before.errors

@@ -27,6 +27,10 @@ class PlatformError(LineError):
     """The local platform cannot run as asked: a port, a disk, a permission, an old state."""
 
 
+class Overtaken(LineError):
+    """Another run changed it in the meantime."""
+
+
 def first_line(error: Exception) -> str:
     """What an error says, without its explanations."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -36,6 +36,15 @@ class Server:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a server uses: CPU seconds since it started, bytes of memory that are its own."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    started: float = 0.0  # epoch seconds: another one is another process, and counts from 0
+
+
 class Target(Protocol):
     """Where prediction servers run. Every method is idempotent."""
 
@@ -54,6 +63,9 @@ class Target(Protocol):
     def names(self) -> set[str]:
         """The servers this target keeps, running or not."""
 
+    def usage(self, name: str) -> Usage | None:
+        """What a server uses now, with all its processes; None if that cannot be told."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -61,6 +73,8 @@ class Route:
 
     `weights` sum to 100 over the names in `backends` (name → URL); `stable` answers for a backend
     that is dead, slow or failing. A backend with weight 0 is reachable by `X-Andon-Version`.
+    `mirrors`: per cent of the requests of which a backend gets a copy; nobody waits for its answer.
+    `sticky`: the name of a cookie that keeps a client at the version that answered it first.
     """
 
     environment: str
@@ -69,18 +83,44 @@ class Route:
     weights: dict[str, int]
     stable: str
     versions: dict[str, str] = field(default_factory=dict)
+    mirrors: dict[str, int] = field(default_factory=dict)
+    sticky: str = ""
 
 
 @dataclass(frozen=True)
 class Traffic:
     """Counters since the gateway started: requests, server errors, seconds by histogram bucket.
 
-    `buckets` maps an upper bound in seconds to the cumulative count.
+    First attempts alone: what the stable backend answers because another failed is no request of
+    its own, else the failures of the one would hide in the requests of the other.
+    `invalid`: requests that were refused (4xx). `buckets`: upper bound in seconds → cumulative
+    count.
     """
 
     requests: float = 0.0
     errors: float = 0.0
+    invalid: float = 0.0
     buckets: dict[float, float] = field(default_factory=dict)
+
+    def since(self, before: Traffic) -> Traffic:
+        """What came after an earlier reading; all of it if the gateway began anew in between."""
+        if self.requests < before.requests:
+            return self
+        return Traffic(
+            self.requests - before.requests,
+            max(0.0, self.errors - before.errors),
+            max(0.0, self.invalid - before.invalid),
+            {it: n - before.buckets.get(it, 0.0) for it, n in self.buckets.items()},
+        )
+
+    def __add__(self, other: Traffic) -> Traffic:
+        bounds = {*self.buckets, *other.buckets}
+        return Traffic(
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.invalid + other.invalid,
+            {it: self.buckets.get(it, 0.0) + other.buckets.get(it, 0.0) for it in sorted(bounds)},
+        )
 
 
 class Gateway(Protocol):
@@ -94,6 +134,12 @@ class Gateway(Protocol):
 
     def traffic(self) -> dict[str, Traffic]:
         """Counters per server name; raises GatewayError if they cannot be read."""
+
+    def differences(self, environment: str, model: str) -> list[str]:
+        """In what the gateway differs from the route last applied: somebody's hand; none: [].
+
+        Changes nothing. Raises GatewayError if the gateway cannot be asked.
+        """
 
     def remove(self, environment: str, model: str) -> None:
         """Forget the model: requests for it get 404."""

@@ -103,7 +103,9 @@ def _place(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[str, list[s
             inside = told
             continue
         key.append(str(part))
-        fields = {name: it for model in inside for name, it in model.model_fields.items()}
+        fields = {
+            it.alias or name: it for model in inside for name, it in model.model_fields.items()
+        }
         if part in fields:
             inside = _models(fields[str(part)].annotation)
     return ".".join(key) or "(file)", list(fields), [tag for it in inside for tag in _tags(it)]
@@ -117,6 +119,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _tags(model: type[BaseModel]) -> list[str]:
-    """What tells a model from others in a union: the fields that can have one value only."""
+    """What tells a model from others in a union: a field with one value, or a key of its own."""
     literals = [get_args(it.annotation) for it in model.model_fields.values()]
-    return [it[0] for it in literals if len(it) == 1 and isinstance(it[0], str)]
+    tags = [it[0] for it in literals if len(it) == 1 and isinstance(it[0], str)]
+    return [*tags, model.told_by] if hasattr(model, "told_by") else tags

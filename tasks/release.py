@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from andon.adapters.driver import Order
+from andon.adapters.driver import AT_ONCE, Order
 from andon.adapters.ledger import Release
 from andon.adapters.mlflow_mirror import promoted
 from andon.errors import LineError
 from andon.registered import before
 from andon.rollout import Phase
-from andon.spec import Limits, Step
+from andon.spec import AllAtOnce, Limits, Staging, Step
 from andon.verdict import Outcome, Verdict, gate
 from tasks.line import (
     GateStopped,
@@ -34,16 +34,10 @@ def roll_out(job: Job, version: str, environment: str) -> Released:
     """Bring a candidate through an environment by its plan; resumes after a crash."""
     line = line_for(job.model)
     plan = line.spec.release
-    if environment == "staging":
-        smoke = Step(weight=100, seconds=0, min_requests=plan.staging.requests)
-        steps: tuple[Step, ...] = (smoke,)
-        limits: Limits = plan.staging.limits
-    else:
-        steps, limits = plan.production.steps, plan.limits
     order = Order(
         environment=environment,
-        steps=steps,
-        limits=limits,
+        plan=_staging(plan.staging) if environment == "staging" else plan.production,
+        limits=_as_limits(plan.staging) if environment == "staging" else plan.limits,
         trigger=job.trigger,
         run_id=job.run_id,
         inconclusive_seconds=plan.inconclusive_seconds,
@@ -51,14 +45,26 @@ def roll_out(job: Job, version: str, environment: str) -> Released:
     return _drive(job, line, version, order)
 
 
+def _staging(given: Staging) -> AllAtOnce:
+    """Nobody asks in staging but the line itself."""
+    smoke = Step(weight=100, seconds=0, min_requests=given.requests, gate=("errors", "latency"))
+    return AllAtOnce(
+        strategy="all_at_once", steps=(smoke,), on_inconclusive="abort", keep_warm=0,
+        rollback_window=0,
+    )  # fmt: skip
+
+
+def _as_limits(given: Staging) -> Limits:
+    return Limits(error_rate=given.limits.error_rate, p95_ms=given.limits.p95_ms)
+
+
 @station(timeout=600, name="roll back in {environment}")
 def roll_back(job: Job, version: str, environment: str) -> Released:
     """Bring an earlier version back at once: it only has to be ready, and to be itself."""
     line = line_for(job.model)
-    at_once = (Step(weight=100, seconds=0, min_requests=0),)
     order = Order(
         environment=environment,
-        steps=at_once,
+        plan=AT_ONCE.model_copy(update={"keep_warm": 0.0}),
         limits=Limits(),
         trigger=job.trigger,
         run_id=job.run_id,
@@ -119,7 +125,7 @@ class _Report:
 
     def __init__(self, job: Job, order: Order, place: tuple[str, str]) -> None:
         self._job, self._place = job, place
-        self._steps = max(1, len(order.steps))
+        self._steps = max(1, len(order.plan.steps))
         self._log = get_run_logger()
         self._state = ""
         self._gate: tuple[str, Outcome] | None = None

@@ -1,42 +1,56 @@
-"""Drives a rollout: makes the world as the state wants it, looks, and asks for the next state."""
+"""Drives a rollout: makes the world as the state wants it, looks, and asks for the next state.
+
+Anybody may drive: everything that decides is in the ledger, and a lock lets one at a time.
+"""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from andon import rollout as machine
 from andon.adapters.ledger import Candidate, Ledger, Release, lock
 from andon.adapters.step_watch import ProbeFunction, StepWatch, unmeasured
-from andon.errors import GatewayError, LineError, TargetError
-from andon.ports import Gateway, Route, Server, ServerSpec, Target
-from andon.rollout import Rollout, World, abort, advance, resume, wanted
+from andon.adapters.world import WorldMaker
+from andon.errors import GatewayError, Overtaken, TargetError
+from andon.ports import Gateway, Target
+from andon.rollout import Phase, Rollout
 from andon.settings import Settings
-from andon.spec import Limits, Step
+from andon.spec import AllAtOnce, AnyPlan, AnyStep, Limits, ShadowOnly, Step
 from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 ABANDONED_SECONDS = 900.0
-
+# For a version that is known: it only has to be ready, and to be itself.
+AT_ONCE = AllAtOnce(
+    strategy="all_at_once", steps=(Step(weight=100, seconds=0, min_requests=0, gate=()),)
+)
 
 Report = Callable[[Release, list[Verdict]], None]
 
 
+def _quietly(release: Release, verdicts: list[Verdict]) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Order:
-    """What is asked of a release: where, by which steps, within which limits, and by whom."""
+    """What is asked of a release: where, by which plan, within which limits, and by whom.
+
+    `against`: the champion that the candidate was compared with ("": none); None: whoever it is.
+    """
 
     environment: str
-    steps: tuple[Step, ...]
+    plan: AnyPlan
     limits: Limits
     trigger: str
     run_id: str
     kind: Literal["release", "rollback"] = "release"
     inconclusive_seconds: float = 60.0
+    against: str | None = None
 
 
 class Driver:
@@ -56,45 +70,137 @@ class Driver:
         self._settings, self._ledger = settings, ledger
         self._target, self._gateway, self._probe = target, gateway, probe
         self._clock, self._sleep = clock, sleep
+        self._world = WorldMaker(settings, ledger, target, gateway, clock=clock, sleep=sleep)
 
     def release(
-        self, candidate: Candidate, order: Order, report: Report = lambda release, verdicts: None
+        self,
+        candidate: Candidate,
+        order: Order,
+        report: Report = _quietly,
+        *,
+        leave_at_approval: bool = False,
+        waiting: Callable[[], None] = lambda: None,
     ) -> tuple[Release, list[Verdict]]:
         """Bring a candidate through an environment, or resume where a killed run left off.
 
-        Returns the ended release and the last verdicts. A candidate that is champion already is
-        left as it is, and a run tries a version once: asked again, it says how that ended.
-        A rollback interrupts what is in progress; other kinds wait for it.
+        Returns the ended release (or, with `leave_at_approval`, one that waits for a person) and
+        the last verdicts. A candidate that is champion already is left as it is, and a run tries a
+        version once: asked again, it says how that ended. A rollback, and a plan whose `newer` is
+        supersede, interrupt what is in progress; others wait for it (`waiting` is called once).
         """
         environment, model = order.environment, candidate.model
-        if order.kind == "rollback":
-            self._interrupt(environment, model, candidate.version)
-        with lock(self._ledger, f"release/{environment}/{model}"):
+        self._make_way(candidate, order)
+        with lock(self._ledger, f"release/{environment}/{model}", waiting):
+            self._end_others(candidate, order)
             champion = self._ledger.champion(environment, model)
             found = self._ledger.unfinished(environment, model)
-            if found is not None and found.version != candidate.version:
-                self._finish_off(found, f"superseded by version {candidate.version}")
-                found = None
             if found is not None:
-                found = self._ledger.save_release(found, resume(found.rollout, self._clock()))
+                found = self._ledger.save_release(
+                    found, machine.resume(found.rollout, self._clock())
+                )
             elif champion and champion.version == candidate.version:
-                self._apply(environment, model, wanted(champion.rollout))
+                self._world.make(environment, model, champion.rollout)
                 return champion, []
             elif ended := self._ledger.ended_by(order.run_id, environment, candidate):
-                self._apply(environment, model, wanted((champion or ended).rollout))
+                self._world.make(environment, model, (champion or ended).rollout)
                 return ended, []
             else:
                 found = self._open(candidate, champion, order)
-            return self._drive(found, candidate, order.limits, report)
+            return self._drive(found, report, leave_at_approval)
+
+    def carry_on(
+        self, environment: str, model: str, report: Report = _quietly
+    ) -> tuple[Release, list[Verdict]] | None:
+        """Drive what nobody drives to its end: after a crash, or while a person is waited for.
+
+        None if somebody is at it, or there is nothing to do.
+        """
+        try:
+            with lock(self._ledger, f"release/{environment}/{model}", _leave_it):
+                found = self._ledger.unfinished(environment, model)
+                if found is None:
+                    return None
+                resumed = machine.resume(found.rollout, self._clock())
+                return self._drive(self._ledger.save_release(found, resumed), report, False)
+        except _AtWork:
+            return None
+
+    def command(
+        self, environment: str, model: str, change: Callable[[Rollout, float], Rollout]
+    ) -> Release | None:
+        """A person's word on the release in progress, written to the ledger; whoever drives obeys.
+
+        `change` is one of `andon.rollout`'s abort, pause, proceed, answer, with its other arguments
+        filled in. None if there is no release in progress, or the word does not apply to its state.
+        """
+        while found := self._ledger.unfinished(environment, model):
+            state = change(found.rollout, self._clock())
+            if state == found.rollout:
+                return None
+            # Its driver may have taken a step since we looked: then look again.
+            with suppress(Overtaken):
+                return self._ledger.save_release(found, state)
+        return None
+
+    def restore(self, environment: str, model: str) -> str:
+        """Make the world match the ledger: after a start, a crash, or somebody's hand.
+
+        A release that a driver is at is left to it; one that nobody has driven for
+        ABANDONED_SECONDS is rolled back, unless it waits for a person: see `carry_on`.
+        """
+        try:
+            with lock(self._ledger, f"release/{environment}/{model}", _leave_it):
+                release = self._settled(environment, model)
+                if release is None:
+                    return "nothing released"
+                mended = self._world.make(environment, model, release.rollout)
+                told = f"v{release.version}: {release.rollout}"
+                return f"{told}; mended: {'; '.join(mended)}" if mended else told
+        except _AtWork:
+            return "a release is at work"
+
+    def _settled(self, environment: str, model: str) -> Release | None:
+        """The release whose state holds now; what has been left too long is ended first."""
+        release = self._ledger.unfinished(environment, model)
+        if release is not None:
+            state = release.rollout
+            waits = state.phase is Phase.PAUSED or state.approval is not None
+            if not waits and self._clock() - state.since > ABANDONED_SECONDS:
+                why = "abandoned: nobody drives it any more"
+                self._ledger.save_release(release, machine.abort(state, self._clock(), why))
+                release = None
+        release = release or self._ledger.champion(environment, model)
+        if release is not None and release.rollout.ended:
+            cooled = machine.cool(release.rollout, self._clock())
+            if cooled != release.rollout:
+                release = self._ledger.save_release(release, cooled)
+        return release
 
     def _open(self, candidate: Candidate, champion: Release | None, order: Order) -> Release:
-        environment, model = order.environment, candidate.model
-        # Without a champion there is nothing to share traffic with: one step, the last.
+        environment, model, plan = order.environment, candidate.model, order.plan
+        serving = champion.version if champion else ""
+        if order.against is not None and order.against != serving:
+            compared, now = (f"v{it}" if it else "none" for it in (order.against, serving))
+            raise Overtaken(
+                f"{model} v{candidate.version} was compared with champion {compared}, and it is "
+                f"{now} now: it has to be compared anew"
+            )
+        steps: tuple[AnyStep, ...] = plan.steps
+        if self._served_just_now(candidate, order):
+            steps = AT_ONCE.steps
+        if champion is None:
+            steps = machine.without_champion(steps)
         rollout = Rollout(
-            candidate=self._name(environment, model, candidate.version),
-            champion=champion and self._name(environment, model, champion.version),
-            steps=order.steps if champion else order.steps[-1:],
+            candidate=_name(environment, model, candidate.version),
+            champion=champion and _name(environment, model, champion.version),
+            steps=steps,
+            limits=order.limits,
             inconclusive_seconds=order.inconclusive_seconds,
+            on_inconclusive=plan.on_inconclusive,
+            pause_seconds=plan.pause_within,
+            warm_seconds=plan.keep_warm,
+            sticky=plan.sticky.cookie if plan.sticky else "",
+            promotes=champion is None or not isinstance(plan, ShadowOnly),
             since=self._clock(),
         )
         return self._ledger.open_release(
@@ -107,147 +213,99 @@ class Driver:
             run_id=order.run_id,
         )
 
-    def restore(self, environment: str, model: str) -> str:
-        """Make the world match the ledger: after a start, a crash, or somebody's hand.
-
-        A release that a driver is at is left to it; one that nobody has driven for
-        ABANDONED_SECONDS is rolled back, because nobody watches its gates.
-        """
-        try:
-            with lock(self._ledger, f"release/{environment}/{model}", _leave_it):
-                release = self._ledger.unfinished(environment, model)
-                if release and self._clock() - release.rollout.since > ABANDONED_SECONDS:
-                    release = self._finish_off(release, "abandoned: nobody drives it any more")
-                if release is None or release.rollout.ended:
-                    release = self._ledger.champion(environment, model)
-                if release is None:
-                    return "nothing released"
-                self._apply(environment, model, wanted(release.rollout))
-                return f"v{release.version}: {release.rollout}"
-        except _AtWork:
-            return "a release is at work"
+    def _served_just_now(self, candidate: Candidate, order: Order) -> bool:
+        """Whether the version was champion within the plan's window: it need not be tried again."""
+        until = self._ledger.let_go_at(order.environment, candidate.model, candidate.version)
+        return until is not None and self._clock() - until < order.plan.rollback_window
 
     def _drive(
-        self, release: Release, candidate: Candidate, limits: Limits, report: Report
+        self, release: Release, report: Report, leave_at_approval: bool
     ) -> tuple[Release, list[Verdict]]:
         watch = self._watch()
-        spec = self._spec(release.environment, candidate)
+        spec = self._world.spec(release.environment, self._ledger.candidate_of(release))
         verdicts: list[Verdict] = []
         applied = -1
         while True:
             try:
                 # Once a state: to start a crashed candidate again and again would hide its crash.
                 if applied != release.revision:
-                    self._apply(release.environment, release.model, wanted(release.rollout))
+                    self._world.make(release.environment, release.model, release.rollout)
                     applied = release.revision
                 if release.rollout.ended:
                     report(release, verdicts)
                     return release, verdicts
-                verdicts = watch.look(release, spec, limits)
+                verdicts = watch.look(release, spec)
             except (TargetError, GatewayError) as error:
                 if release.rollout.ended:
                     raise
                 verdicts = [unmeasured("ready", error)]
             report(release, verdicts)
+            if leave_at_approval and release.rollout.approval is not None:
+                return release, verdicts
             bad = [it for it in verdicts if it.outcome is not Outcome.PASS]
             reason = "; ".join(f"{it.check}: {it.detail}" for it in bad)
-            state = advance(release.rollout, gate(verdicts), self._clock(), reason)
-            if state != release.rollout:
-                release, watch = self._ledger.save_release(release, state), self._watch()
+            state = machine.advance(release.rollout, gate(verdicts), self._clock(), reason)
+            following = self._next(release, state)
+            if following.revision != release.revision:
+                release, watch = following, self._watch()
                 continue
-            self._still_mine(release)
             self._sleep(TICK)
 
-    def _watch(self) -> StepWatch:
-        return StepWatch(self._target, self._gateway, self._probe, self._clock)
+    def _next(self, release: Release, state: Rollout) -> Release:
+        """The state written down; or what a person has made of the release in the meantime.
 
-    def _apply(self, environment: str, model: str, world: World) -> None:
-        """Start what must run, wait until what gets traffic is ready, route, stop the rest."""
-        specs = {name: self._spec_of(environment, model, name) for name in sorted(world.servers)}
-        for name in world.weights:
-            self._target.start(specs[name])
-        if world.stable is None:
-            self._gateway.remove(environment, model)
-        else:
-            urls = {name: self._ready(specs[name]).url for name in world.weights}
-            self._gateway.apply(
-                Route(
-                    environment=environment,
-                    model=model,
-                    backends=urls,
-                    weights=world.weights,
-                    stable=world.stable,
-                    versions={name: specs[name].version for name in world.weights},
-                )
-            )
-        # What serves comes first: a candidate that cannot be started must not keep it waiting.
-        for name in sorted(world.servers - set(world.weights)):
-            self._target.start(specs[name])
-        mine = re.compile(re.escape(f"{environment}-{model}-v") + r"\d+")
-        extra = {n for n in self._target.names() if mine.fullmatch(n)} - world.servers
-        if extra and world.stable is not None:
-            self._sleep(self._settings.environments[environment].drain_seconds)
-        for name in sorted(extra):
-            self._target.stop(name)
-
-    def _ready(self, spec: ServerSpec, seconds: float = 60.0) -> Server:
-        """Wait for a server that is to get traffic; it needs an address, not health.
-
-        The supervisor is at a dead one already, and the gateway fails over meanwhile.
+        Raises Overtaken if it was no person but another driver.
         """
-        end = self._clock() + seconds
-        server = self._target.look(spec)
-        while server.state == "starting" and self._clock() < end:
-            self._sleep(0.1)
-            server = self._target.look(spec)
-        if not server.url:
-            raise TargetError(f"{spec.name} is {server.state} and has no address: {server.detail}")
-        return server
+        if state != release.rollout:
+            with suppress(Overtaken):
+                return self._ledger.save_release(release, state)
+        found = self._ledger.release(release.seq)
+        if found.revision != release.revision and found.rollout.orders == release.rollout.orders:
+            raise Overtaken(
+                f"release {release.seq} of {release.model} in {release.environment} was changed by "
+                "another run in the meantime; this run stops"
+            )
+        return found
 
-    def _finish_off(self, release: Release, reason: str) -> Release:
-        release = self._ledger.save_release(release, abort(release.rollout, self._clock(), reason))
-        self._apply(release.environment, release.model, wanted(release.rollout))
-        return release
+    def _watch(self) -> StepWatch:
+        return StepWatch(self._settings, self._target, self._gateway, self._probe, self._clock)
 
-    def _interrupt(self, environment: str, model: str, version: str) -> None:
-        """End what is in progress, unless it is a rollback to this version: that can be resumed."""
-        while found := self._ledger.unfinished(environment, model):
-            if found.kind == "rollback" and found.version == version:
+    def _make_way(self, candidate: Candidate, order: Order) -> None:
+        """End what is in progress, where the order does not wait for it, nor can resume it."""
+        why = "a rollback was asked for"
+        if order.kind == "release":
+            if order.plan.newer == "queue":
                 return
-            state = abort(found.rollout, self._clock(), "a rollback was asked for")
+            why = f"superseded by version {candidate.version}"
+        while found := self._ledger.unfinished(order.environment, candidate.model):
+            mine = found.version == candidate.version
+            if mine and (order.kind == "release" or found.kind == "rollback"):
+                return
+            state = machine.abort(found.rollout, self._clock(), why)
             # Its driver may have taken a step since we looked: then look again.
-            with suppress(LineError):
+            with suppress(Overtaken):
                 self._ledger.save_release(found, state)
 
-    def _still_mine(self, release: Release) -> None:
-        if self._ledger.release(release.seq).revision != release.revision:
-            raise LineError(
-                f"release {release.seq} of {release.model} was interrupted: "
-                f"{self._ledger.release(release.seq).rollout.reason}"
-            )
+    def _end_others(self, candidate: Candidate, order: Order) -> None:
+        """A release of another version that nobody drives: its run is gone.
 
-    @staticmethod
-    def _name(environment: str, model: str, version: str) -> str:
-        return f"{environment}-{model}-v{version}"
+        One that waits for a person is brought to its end first, watched by us.
+        """
+        environment, model = order.environment, candidate.model
+        found = self._ledger.unfinished(environment, model)
+        if found is None or found.version == candidate.version:
+            return
+        state = found.rollout
+        if order.kind == "release" and (state.phase is Phase.PAUSED or state.approval):
+            self._drive(found, _quietly, False)
+            return
+        why = f"superseded by version {candidate.version}"
+        found = self._ledger.save_release(found, machine.abort(state, self._clock(), why))
+        self._world.make(environment, model, found.rollout)
 
-    def _spec_of(self, environment: str, model: str, name: str) -> ServerSpec:
-        version = name.removeprefix(f"{environment}-{model}-v")
-        candidate = self._ledger.candidate(model, version)
-        if candidate is None:
-            raise LineError(f"the ledger knows no version {version} of {model}")
-        return self._spec(environment, candidate)
 
-    def _spec(self, environment: str, candidate: Candidate) -> ServerSpec:
-        return ServerSpec(
-            environment=environment,
-            model=candidate.model,
-            version=candidate.version,
-            bundle=self._bundle(candidate),
-            digest=candidate.digest,
-        )
-
-    def _bundle(self, candidate: Candidate) -> Path:
-        return self._settings.state / candidate.bundle
+def _name(environment: str, model: str, version: str) -> str:
+    return f"{environment}-{model}-v{version}"
 
 
 class _AtWork(Exception):

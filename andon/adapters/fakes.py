@@ -12,7 +12,7 @@ from threading import Lock
 
 from andon.adapters.traefik_config import check, key
 from andon.errors import GatewayError, TargetError
-from andon.ports import Route, Server, ServerSpec, ServerState, Traffic
+from andon.ports import Route, Server, ServerSpec, ServerState, Traffic, Usage
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, inf)
 
@@ -29,6 +29,7 @@ class FakeTarget:
         self.stuck: set[str] = set()  # runs, and is never ready
         self.impostors: set[str] = set()  # answers with another digest than it should
         self.dead: set[str] = set()  # was ready once, and does not answer any more
+        self.usages: dict[str, Usage] = {}  # what `usage` says
         self.looks_until_ready = 1
         self.calls: list[tuple[str, str]] = []  # ("start" or "stop", name of the server)
         self._running: dict[str, ServerSpec] = {}
@@ -54,6 +55,9 @@ class FakeTarget:
 
     def names(self) -> set[str]:
         return set(self._running)
+
+    def usage(self, name: str) -> Usage | None:
+        return self.usages.get(name) if name in self._running else None
 
     def kill(self, name: str) -> None:
         """It dies, and is brought back by whoever supervises it."""
@@ -97,6 +101,7 @@ class FakeGateway:
         self.dead: set[str] = set()  # servers that answer nothing, or only errors
         self.seconds: dict[str, float] = {}  # how long a server takes; others take 4 ms
         self.counters: dict[str, Traffic] = {}  # what `traffic` says; `send` counts here too
+        self.edited: dict[str, list[str]] = {}  # what `differences` says, until it is applied
         self.applied: list[Route] = []
         self.removed: list[tuple[str, str]] = []
         self._routes: dict[str, Route] = {}
@@ -110,6 +115,7 @@ class FakeGateway:
             self._routes[name] = route
             self._credit[name] = Counter()
         self.applied.append(route)
+        self.edited.pop(name, None)
         self._up(f"route of {name}: not confirmed")
 
     def route(self, environment: str, model: str) -> Route | None:
@@ -118,6 +124,10 @@ class FakeGateway:
     def traffic(self) -> dict[str, Traffic]:
         self._up("no counters")
         return dict(self.counters)
+
+    def differences(self, environment: str, model: str) -> list[str]:
+        self._up("no configuration")
+        return list(self.edited.get(key(environment, model), []))
 
     def remove(self, environment: str, model: str) -> None:
         self.removed.append((environment, model))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import httpx
 
-from andon.checks import Probe, same_answer
+from andon.checks import same_answer
 from andon.errors import GatewayError
+from andon.looks import Probe
 from andon.settings import Settings
 from serving.bundle import Samples, read_samples
 

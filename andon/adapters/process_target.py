@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
+import psutil
+
 from andon.adapters.loopback import ask, is_free
 from andon.adapters.supervisor import Info, Program, Supervisor
 from andon.errors import PlatformError, TargetError
-from andon.ports import Server, ServerSpec
+from andon.ports import Server, ServerSpec, Usage
 from andon.settings import Settings
 
 PREFIX = "serve-"
@@ -77,6 +79,12 @@ class ProcessTarget:
         files = (self._settings.state / "conf.d").glob(f"{PREFIX}*.conf")
         return {path.stem.removeprefix(PREFIX) for path in files}
 
+    def usage(self, name: str) -> Usage | None:
+        """Of the server's process and its workers."""
+        with _as_target_error(name):
+            info = self._supervisor.info(PREFIX + name)
+        return _used(info.pid) if info is not None and info.pid else None
+
     def _program(self, spec: ServerSpec, kept: dict[str, str]) -> Program:
         options = {
             "--bundle": spec.bundle,
@@ -134,6 +142,21 @@ class ProcessTarget:
             yield
         finally:
             os.close(descriptor)
+
+
+def _used(pid: int) -> Usage | None:
+    """Memory that would be free if it ended (USS), CPU time of it and of all that it started."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        times = [it.cpu_times() for it in family]
+        return Usage(
+            cpu_seconds=sum(it.user + it.system for it in times),
+            memory_bytes=sum(it.memory_full_info().uss for it in family),
+            started=process.create_time(),
+        )
+    except psutil.Error:
+        return None
 
 
 def _ask(spec: ServerSpec, url: str, info: Info) -> Server:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from andon import checks
 from andon.adapters.ledger import Release
 from andon.errors import GatewayError
+from andon.gates import ALPHA, Seen, judge
+from andon.looks import Look, Probe, Side
 from andon.ports import Gateway, Server, ServerSpec, Target, Traffic
-from andon.spec import Limits, Step
+from andon.rollout import Rollout
+from andon.settings import Settings
+from andon.spec import Mirror, Step
 from andon.verdict import Outcome, Verdict
 
 PROBES_AT_ONCE = 20
@@ -22,7 +25,7 @@ class ProbeFunction(Protocol):
 
     def __call__(
         self, *, environment: str, model: str, version: str, bundle: Path, n: int
-    ) -> checks.Probe: ...
+    ) -> Probe: ...
 
 
 class StepWatch:
@@ -30,39 +33,42 @@ class StepWatch:
 
     def __init__(
         self,
+        settings: Settings,
         target: Target,
         gateway: Gateway,
         probe: ProbeFunction,
         clock: Callable[[], float],
     ) -> None:
+        self._settings = settings
         self._target, self._gateway, self._probe, self._clock = target, gateway, probe, clock
-        self._before: Traffic | None = None
-        self._probed = checks.Probe()
+        self._last: Traffic | None = None
+        self._seen = Seen()
 
-    def look(self, release: Release, spec: ServerSpec, limits: Limits) -> list[Verdict]:
+    def look(self, release: Release, spec: ServerSpec) -> list[Verdict]:
         """The gate's verdicts so far; inconclusive where the gateway cannot be read."""
         server = self._target.look(spec)
         verdicts = [_readiness(server)]
-        step = release.rollout.current
+        rollout = release.rollout
+        step = rollout.carrying
         if step is None or server.state != "ready" or step.min_requests == 0:
             return verdicts
         try:
-            before, now = self._requests(release, spec, step)
+            self._seen = self._seen.add(self._look(rollout, spec, step))
         except GatewayError as error:
             return [*verdicts, unmeasured("error rate", error)]
-        http = checks.http(before, now, limits, step.min_requests)
-        return [*verdicts, checks.smoke(self._probed, 0), *http]
+        alpha = ALPHA / len(rollout.steps)
+        found = judge(self._seen, rollout.gate, rollout.limits, step.min_requests, alpha)
+        return [*verdicts, *found]
 
-    def _requests(self, release: Release, spec: ServerSpec, step: Step) -> tuple[Traffic, Traffic]:
-        """The counters at the state's begin and now; sends probes where live traffic is thin."""
+    def _look(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror) -> Look:
+        """What came since the last look; sends probes where live traffic is thin."""
         now = self._gateway.traffic().get(spec.name, Traffic())
-        if self._before is None:
-            self._before = now
-        elif now.requests < self._before.requests:
-            self._before = Traffic()  # the gateway was restarted, and counts from 0 again
-        missing = self._due(release, step) - int(now.requests - self._before.requests)
+        before = self._last or now
+        fresh = now.since(before)
+        missing = self._due(rollout, step) - int((self._seen.candidate + fresh).requests)
+        probed = Probe()
         if missing > 0:
-            self._probed += self._probe(
+            probed = self._probe(
                 environment=spec.environment,
                 model=spec.model,
                 version=spec.version,
@@ -70,14 +76,16 @@ class StepWatch:
                 n=min(missing, PROBES_AT_ONCE),
             )
             now = self._gateway.traffic().get(spec.name, Traffic())
-        return self._before, now
+            fresh = now.since(before)
+        self._last = now
+        return Look(at=self._clock(), candidate=Side(traffic=fresh), probe=probed)
 
-    def _due(self, release: Release, step: Step) -> int:
+    def _due(self, rollout: Rollout, step: Step | Mirror) -> int:
         """How many requests the line sees to: a few at once, all of them in the second half.
 
         So live traffic has its say first, and only what it leaves open is filled with probes.
         """
-        early = self._clock() - release.rollout.since < step.seconds / 2
+        early = self._clock() - rollout.since < step.seconds / 2
         return min(step.min_requests, FIRST_PROBES) if early else step.min_requests
 
 

@@ -78,6 +78,13 @@ class TraefikGateway:
         """Counters by server since Traefik started; they begin at 0 when it is restarted."""
         return _traffic(self._get("/metrics"))
 
+    def differences(self, environment: str, model: str) -> list[str]:
+        """In what Traefik, or its watched file, differs from the route last applied."""
+        route = self.route(environment, model)
+        wanted = dynamic_config(route)["http"] if route else {}
+        name = key(environment, model)
+        return list(_differences(name, wanted, self._get("/api/rawdata")))
+
     def remove(self, environment: str, model: str) -> None:
         """Forget the model, and wait until Traefik has."""
         name = key(environment, model)
@@ -227,6 +234,6 @@ def _traffic(metrics: str) -> dict[str, Traffic]:
             bound = float(labels["le"])
             bounds[bound] = bounds.get(bound, 0.0) + value
     return {
-        name: Traffic(n, errors.get(name, 0.0), dict(sorted(buckets.get(name, {}).items())))
+        name: Traffic(n, errors.get(name, 0.0), 0.0, dict(sorted(buckets.get(name, {}).items())))
         for name, n in requests.items()
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from andon.adapters.ledger import Release, VerdictRow
 from andon.metrics import METRICS
 from andon.rollout import Phase
+from andon.spec import Step
 from deployments.demo.markup import NB, Html, clock, join, known, number, plural, seconds, tag
 from deployments.demo.plots import version_label
 from deployments.demo.story import Sent, Story
@@ -174,7 +175,7 @@ def _retrained(story: Story) -> Html | None:
     last = challenger(story)
     if last is None:
         return None
-    shares = " → ".join(f"{it.weight}{NB}%" for it in last.rollout.steps)
+    shares = " → ".join(f"{it.weight}{NB}%" for it in last.rollout.steps if isinstance(it, Step))
     took = seconds((last.ended_at or last.started_at) - last.started_at)
     return tag(
         "li",

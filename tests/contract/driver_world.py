@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from andon.adapters.driver import Driver, Order
 from andon.adapters.fakes import FakeGateway, FakeTarget
 from andon.adapters.ledger import Candidate, Ledger, open_ledger
-from andon.checks import Probe
+from andon.looks import Probe
 from andon.rollout import Phase
 from andon.settings import Settings
-from andon.spec import Limits, Step
+from andon.spec import Canary, Limits, Step
 
 LEDGER = "ledger.db"
 PLACE = ("production", "churn")
@@ -133,9 +133,12 @@ class DriverWorld:
     def release(self, version: str, **changes: Any) -> Any:
         """One run of a release: (the ended release, the last verdicts)."""
         values = {
-            "environment": "production", "steps": STEPS, "limits": Limits(), "trigger": "test",
+            "environment": "production", "limits": Limits(), "trigger": "test",
             "run_id": f"deliver-{version}", "inconclusive_seconds": 10.0,
         }  # fmt: skip
+        plan = {"steps": STEPS, "on_inconclusive": "abort", "keep_warm": 0, "rollback_window": 0}
+        changed = {it: changes.pop(it) for it in [*changes] if it in Canary.model_fields}
+        values["plan"] = Canary(**{**plan, **changed})
         return self.driver().release(self.candidate(version), Order(**{**values, **changes}))
 
     def at(self, n: int, then: Callable[[], None]) -> Callable[[str], None]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from andon.checks import Probe, http, quantile, same_answer, smoke
+from andon.checks import http, quantile, same_answer, smoke
+from andon.looks import Probe
 from andon.ports import Traffic
 from andon.spec import Limits
 from andon.verdict import Outcome, Verdict, gate

@@ -151,13 +151,16 @@ def test_the_readme_s_model_is_one(tmp_path: Path):
 # --- the reference of model.yaml and andon.yaml
 
 Row = tuple[str, str, str]  # key, what is allowed, default
+NOT_TOLD_APART = ("environments.NAME.target.", "release.production.")
 KNOWN_FROM_THE_FOLDER = {"name", "project"}
 
 
 def reference(kind: type[BaseModel], given: BaseModel) -> Iterator[Row]:
     """What may be written, and what holds if it is not; `given` has every default."""
     schema = kind.model_json_schema()
-    for row in _rows(schema, schema.get("$defs", {}), given.model_dump(mode="json"), ""):
+    for row in _rows(
+        schema, schema.get("$defs", {}), given.model_dump(mode="json", by_alias=True), ""
+    ):
         if row[0] not in KNOWN_FROM_THE_FOLDER:
             yield row
 
@@ -166,7 +169,7 @@ def _rows(schema: Any, specs: Any, given: Any, prefix: str) -> Iterator[Row]:
     for name, field in schema["properties"].items():
         nested = [specs[it] for it in re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(field))]
         # Pydantic wants the word that tells one kind from another even where the class has one.
-        told_apart = "const" in field and prefix != "environments.NAME.target."
+        told_apart = "const" in field and prefix not in NOT_TOLD_APART
         default = given.get(name, field.get("default"))
         many = {"array": "[]", "object": ".NAME"}.get(field.get("type", ""), "")
         if not nested or many or len(nested) > 1 or default is None:
@@ -189,7 +192,7 @@ def _allowed(field: Any) -> str:
     words = {"string": "text", "array": "list", "object": "mapping", "boolean": "true or false"}
     kind = field.get("type", "object")
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {field[key]:g}" for key, sign in bounds.items() if key in field]
+    limits = [f"{sign} {field[key]:.10g}" for key, sign in bounds.items() if key in field]
     return " ".join([words.get(kind, kind), " and ".join(limits)]).strip()
 
 
@@ -204,6 +207,11 @@ def _shown(value: Any, nested: list[Any]) -> str:
     return f"`{yaml.safe_dump(value, default_flow_style=True, width=1000).partition(chr(10))[0]}`"
 
 
+def _shared(key: str, field: Any, nested: list[Any]) -> bool:
+    """A key with one value that all kinds have tells none of them apart."""
+    return len(nested) > 1 and all(it["properties"].get(key) == field for it in nested)
+
+
 def _brief(value: Any, nested: list[Any]) -> Any:
     if not isinstance(value, dict):
         return value
@@ -211,7 +219,7 @@ def _brief(value: Any, nested: list[Any]) -> Any:
         (key, json.dumps(field["default"]))
         for it in nested
         for key, field in it["properties"].items()
-        if "default" in field and "const" not in field
+        if "default" in field and ("const" not in field or _shared(key, field, nested))
     }
     return {key: it for key, it in value.items() if (key, json.dumps(it)) not in silent}
 

@@ -81,7 +81,7 @@ monitors: [{kind: quality, min_labls: 3}, {min_rows: 5}, {kind: weather}]
         "release.staging.requests: found 0: Input should be greater than or equal to 1",
         "release.production.steps.1.weight: found 200: Input should be less than or equal to 100",
         "release.production.steps.1.sconds: unknown key; "
-        "allowed here: weight, seconds, min_requests",
+        "allowed here: for, min_requests, weight, gate",
         "monitors.1.kind: missing; allowed: drift, quality",
     ]
     assert [it for it in expected if it not in said] == []

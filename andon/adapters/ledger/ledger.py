@@ -44,6 +44,18 @@ class Ledger(ReleaseBook, IncidentBook):
         with self.engine.begin() as tx:
             tx.execute(t.runs.update().where(t.runs.c.id == run_id).values(values))
 
+    def keep_built(self, run_id: str, built: dict[str, Any]) -> None:
+        """What a run's stations made, for when it is taken up again."""
+        with self.engine.begin() as tx:
+            tx.execute(t.runs.update().where(t.runs.c.id == run_id).values(built=built))
+
+    def built(self, run_id: str) -> dict[str, Any] | None:
+        """What a run's stations made, if they were all done."""
+        query = sa.select(t.runs.c.built).where(t.runs.c.id == run_id)
+        with self.engine.connect() as tx:
+            found = tx.execute(query).scalar()
+        return None if found is None else dict(found)
+
     def runs(self, model: str | None = None, limit: int = 50) -> list[Run]:
         """The latest runs, newest first."""
         query = sa.select(t.runs).order_by(t.runs.c.started_at.desc()).limit(limit)

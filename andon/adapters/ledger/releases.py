@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 
 from andon.adapters.ledger import schema as t
 from andon.adapters.ledger.rows import Candidate, Release, Transition
-from andon.errors import LineError
+from andon.errors import LineError, Overtaken
 from andon.rollout import Phase, Rollout, wanted
 
 
@@ -52,18 +53,19 @@ class ReleaseBook:
     def save_release(self, release: Release, rollout: Rollout) -> Release:
         """Write the next state of a release and its transition, in one transaction.
 
-        Raises LineError if another driver wrote in between: then this one has to stop.
+        Raises Overtaken if another driver, or a person, wrote in between.
         """
         changed = {
             "phase": rollout.phase.value,
             "state": rollout.model_dump(mode="json"),
             "revision": release.revision + 1,
-            "ended_at": self.clock() if rollout.ended else None,
+            # A promoted release that lets its predecessor go has ended before.
+            "ended_at": (release.ended_at or self.clock()) if rollout.ended else None,
         }
         mine = (t.releases.c.seq == release.seq) & (t.releases.c.revision == release.revision)
         with self.engine.begin() as tx:
             if tx.execute(t.releases.update().where(mine).values(changed)).rowcount != 1:
-                raise LineError(
+                raise Overtaken(
                     f"release {release.seq} of {release.model} in {release.environment} was "
                     "changed by another run in the meantime; this run stops"
                 )
@@ -97,6 +99,15 @@ class ReleaseBook:
             where.append(t.releases.c.ended_at <= at)
         found = self._releases(*where, limit=1)
         return found[0] if found else None
+
+    def let_go_at(self, environment: str, model: str, version: str) -> float | None:
+        """When a version last ceased to be champion; None if it never was, or still is."""
+        promoted = t.releases.c.phase == Phase.PROMOTED.value
+        found = self._releases(self._place(environment, model), promoted, limit=1_000)
+        for after, it in itertools.pairwise(found):
+            if it.version == version != after.version:
+                return after.ended_at
+        return None
 
     def unfinished(self, environment: str, model: str) -> Release | None:
         """The release in progress, or left behind by a run that was killed."""

@@ -123,7 +123,11 @@ class VerdictRow:
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run, as the ledger saw it."""
+    """A flow run, as the ledger saw it.
+
+    `built`: what its stations made, once all of them are done; a run that is taken up again after a
+    wait goes on with it, whatever the checked-out commit is by then.
+    """
 
     id: str
     flow: str
@@ -133,3 +137,4 @@ class Run:
     ended_at: float | None
     outcome: str | None
     message: str | None
+    built: dict[str, Any] | None = None

@@ -18,6 +18,7 @@ runs = sa.Table(
     sa.Column("ended_at", sa.Double),
     sa.Column("outcome", sa.String(20)),
     sa.Column("message", sa.Text),
+    sa.Column("built", sa.JSON),
 )
 
 snapshots = sa.Table(
