@@ -220,7 +220,7 @@ def proceed(rollout: Rollout, now: float, reason: str) -> Rollout:
     return _to(_ordered(rollout), Phase.STEPPING, now, reason=reason)
 
 
-def answer(rollout: Rollout, approved: bool, by: str, now: float, note: str = "") -> Rollout:
+def answer(rollout: Rollout, now: float, *, approved: bool, by: str, note: str = "") -> Rollout:
     """A person's answer to the approval step; the same state if none is waited for."""
     if rollout.approval is None:
         return rollout

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -18,18 +18,27 @@ from andon.adapters.ledger import Candidate, Ledger, open_ledger
 from andon.looks import Probe
 from andon.rollout import Phase
 from andon.settings import Settings
-from andon.spec import Canary, Limits, Step
+from andon.spec import Canary, Limits, Plan, ShadowOnly, Step
 
 LEDGER = "ledger.db"
 PLACE = ("production", "churn")
 STEPS = tuple(Step(weight=weight, seconds=0.25, min_requests=20) for weight in (10, 50, 100))
 AT_ONCE = (Step(weight=100, seconds=0, min_requests=0),)  # of a rollback
+
+
+def _name_of(plan: type[Plan]) -> str:
+    return str(get_args(plan.model_fields["strategy"].annotation)[0])
+
+
 COMPILED: dict[Any, Any] = {}  # SQLAlchemy's own is empty in each new engine
 CLIENTS = 20  # requests of clients that come while the driver sleeps
 
 
 class Killed(BaseException):
     """SIGKILL: nothing of ours runs after it."""
+
+
+KINDS = {_name_of(it): it for it in (Canary, ShadowOnly)}
 
 
 def server(version: str) -> str:
@@ -113,6 +122,13 @@ class DriverWorld:
             sleep=tapped(self).sleep,
         )
 
+    def plain_driver(self) -> Driver:
+        """A new process whose calls nobody taps: another person's."""
+        return Driver(
+            self.settings, self.ledger, self.target, self.gateway, self.probe,
+            clock=self.clock, sleep=self.sleep,
+        )  # fmt: skip
+
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds
         if self.busy and not self.gateway.down:
@@ -132,14 +148,19 @@ class DriverWorld:
 
     def release(self, version: str, **changes: Any) -> Any:
         """One run of a release: (the ended release, the last verdicts)."""
+        return self.driver().release(self.candidate(version), self.order(version, **changes))
+
+    def order(self, version: str, **changes: Any) -> Order:
+        """What a run asks for; keys of a plan and of an order may be changed."""
         values = {
             "environment": "production", "limits": Limits(), "trigger": "test",
             "run_id": f"deliver-{version}", "inconclusive_seconds": 10.0,
         }  # fmt: skip
         plan = {"steps": STEPS, "on_inconclusive": "abort", "keep_warm": 0, "rollback_window": 0}
         changed = {it: changes.pop(it) for it in [*changes] if it in Canary.model_fields}
-        values["plan"] = Canary(**{**plan, **changed})
-        return self.driver().release(self.candidate(version), Order(**{**values, **changes}))
+        kind = KINDS[changed.pop("strategy", "canary")]
+        values["plan"] = kind(**{**plan, **changed, "strategy": _name_of(kind)})
+        return Order(**{**values, **changes})
 
     def at(self, n: int, then: Callable[[], None]) -> Callable[[str], None]:
         """A tap that does something right before the n-th call from now."""
