@@ -91,6 +91,8 @@ class _Batch:
     masked: frozenset[str]
 
     def part(self, some: NDArray[np.bool_]) -> _Batch:
+        if some.all():
+            return self
         return replace(self, rows=self.rows.filter(pa.array(some)), times=self.times[some])
 
 
@@ -128,10 +130,32 @@ def _last(batches: list[_Batch], latest: int | None) -> list[_Batch]:
 
 
 def _segment(path: Path) -> tuple[list[_Batch], int]:
+    """What is in a segment, without probes."""
+    found = read_segment(path)
+    if not found.batches:
+        return [], found.corrupt
+    together = pa.Table.from_batches(found.batches).combine_chunks().to_batches()
+    sound = [_without_probes(it, found.facts, found.masked) for it in together]
+    return sound, found.corrupt
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The batches of a segment, as small as they were written; `corrupt`: those left out."""
+
+    batches: list[pa.RecordBatch]
+    facts: dict[str, str]
+    masked: frozenset[str]
+    corrupt: int
+
+
+def read_segment(path: Path) -> Segment:
     """What is in a segment, up to where its writer is, or was when it was killed."""
     raw = path.read_bytes()  # not mapped: its writer takes half batches back
     source = pa.BufferReader(raw)
     whole: list[pa.RecordBatch] = []
+    facts: dict[str, str] = {}
+    masked: frozenset[str] = frozenset()
     corrupt = begun = 0
     try:
         stream = pa.ipc.open_stream(source)
@@ -150,10 +174,7 @@ def _segment(path: Path) -> tuple[list[_Batch], int]:
         # At its end a message is still being written, or never was: that is no damage.
         begins = GOES_ON.startswith(raw[begun : begun + len(GOES_ON)])
         corrupt += not begins or source.tell() < len(raw)
-    if not whole:
-        return [], corrupt
-    together = pa.Table.from_batches(whole).combine_chunks().to_batches()
-    return [_without_probes(it, facts, masked) for it in together], corrupt
+    return Segment(whole, facts, masked, corrupt)
 
 
 def _is_sound(rows: pa.RecordBatch) -> bool:

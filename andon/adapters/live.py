@@ -1,0 +1,217 @@
+"""The inference log for monitoring: summaries of the latest rows, in one pass, without the rows.
+
+A segment is open at a time, so that memory does not grow with the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from andon.adapters.inference_log import CLOCKS, INPUT, OUTPUT, read_segment
+from andon.profile import Feature, Numbers
+from andon.settings import Settings
+from andon.summary import Coded, Groups, Summary, Tally, tallies
+from serving.frame import microseconds_to_days
+
+AT_ONCE = 65_536  # rows that are counted together: they stay in the processor's cache
+Ranks = NDArray[np.intp]  # of rows: 0 is the newest
+NOT_NOW = -1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Whose rows are summarised: `latest` since a time (epoch seconds), `piece` rows together."""
+
+    version: str | None
+    since: float
+    latest: int
+    piece: int
+
+
+@dataclass
+class Live:
+    """Summaries by number, 0 being that of the newest rows; batches left out; columns masked."""
+
+    pieces: dict[int, Summary] = field(default_factory=dict)
+    corrupt: int = 0
+    masked: frozenset[str] = frozenset()
+
+    def add(self, number: int, summary: Summary) -> None:
+        kept = self.pieces.get(number)
+        self.pieces[number] = summary if kept is None else kept + summary
+
+
+def summarised(
+    settings: Settings, environment: str, model: str, wanted: Wanted,
+    features: Sequence[Feature], said: Feature | None = None,
+) -> Live:  # fmt: skip
+    """Count the latest rows over the bins of some features; probes and masked columns are not.
+
+    `said` has the bins of the model's scores. A column that is missing is all null; one that
+    cannot be read is told in the summary.
+    """
+    folder = settings.inference_log / environment / model
+    paths = [*folder.glob(f"{wanted.version or '*'}/*.arrows")]
+    live = Live()
+    for rows, ranks in _newest(paths, wanted, live):
+        _count_in_parts(live, rows, ranks, wanted, features, said)
+        del rows  # before the next segment is read
+    return live
+
+
+def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[_Rows, Ranks]]:
+    """Batches of the rows that are wanted, and the rank of each row.
+
+    No row of a file that is still to be read is later than that file's own time: what is later
+    has its rank already, and is done with. Only files that several servers wrote at once are
+    held together.
+    """
+    found = sorted(((it.stat().st_mtime, it) for it in paths), reverse=True)
+    first = int(wanted.since * 1e6)
+    ends = [int((ended + CLOCKS) * 1e6) for ended, _ in found]
+    held: list[_Rows] = []
+    taken = 0
+    for number, (_, path) in enumerate(found):
+        if ends[number] < first or taken >= wanted.latest:
+            break
+        ready = held + _read(path, live)
+        reach = max(ends[number + 1], first - 1) if number + 1 < len(found) else first - 1
+        later = [it.live & (it.times > reach) for it in ready]
+        early = [it.live & (it.times <= reach) & (it.times >= first) for it in ready]
+        held = [it.part(some) for it, some in zip(ready, early, strict=True) if some.any()]
+        taken += yield from _ranked(ready, later, taken)
+    yield from _ranked(held, [it.live for it in held], taken)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows, when each came (microseconds), and whether it is one of a client."""
+
+    table: pa.Table
+    times: NDArray[np.int64]
+    live: NDArray[np.bool_]
+    masked: frozenset[str]
+
+    def part(self, some: NDArray[np.bool_]) -> _Rows:
+        table = self.table.filter(pa.array(some))
+        return _Rows(table, self.times[some], self.live[some], self.masked)
+
+
+def _read(path: Path, live: Live) -> list[_Rows]:
+    segment = read_segment(path)
+    live.corrupt += segment.corrupt
+    if not segment.batches:
+        return []
+    table = pa.Table.from_batches(segment.batches)  # copies nothing: a segment is there once
+    times = table["time"].cast(pa.int64()).to_numpy()
+    return [_Rows(table, times, ~table["probe"].to_numpy(), segment.masked)]
+
+
+def _ranked(
+    ready: list[_Rows], later: list[NDArray[np.bool_]], taken: int
+) -> Generator[tuple[_Rows, Ranks], None, int]:
+    """Each with its rows' ranks, from `taken` on and NOT_NOW for others; returns how many."""
+    if not ready:
+        return 0
+    times = np.concatenate([it.times[new] for it, new in zip(ready, later, strict=True)])
+    ranks = np.empty(len(times), dtype=np.intp)
+    ranks[np.argsort(-times, kind="stable")] = np.arange(taken, taken + len(times))
+    begin = 0
+    for rows, new in zip(ready, later, strict=True):
+        mine = np.full(len(new), NOT_NOW)
+        mine[new] = ranks[begin : begin + new.sum()]
+        begin += int(new.sum())
+        yield rows, mine
+    ready.clear()
+    return len(times)
+
+
+def _count_in_parts(
+    live: Live, rows: _Rows, ranks: Ranks, wanted: Wanted,
+    features: Sequence[Feature], said: Feature | None,
+) -> None:  # fmt: skip
+    for start in range(0, len(ranks), AT_ONCE):
+        mine = ranks[start : start + AT_ONCE]
+        now = (mine >= 0) & (mine < wanted.latest)
+        if now.any():
+            part = _part(rows, start, now)
+            _count(live, part, mine[now] // wanted.piece, features, said)
+
+
+def _part(rows: _Rows, start: int, some: NDArray[np.bool_]) -> _Rows:
+    part = slice(start, start + len(some))
+    found = _Rows(rows.table[part], rows.times[part], rows.live[part], rows.masked)
+    return found if some.all() else found.part(some)
+
+
+def _count(
+    live: Live, batch: _Rows, numbers: Groups, features: Sequence[Feature], said: Feature | None
+) -> None:
+    live.masked |= batch.masked
+    lowest = int(numbers.min())
+    groups, many = numbers - lowest, int(numbers.max()) - lowest + 1
+    found: list[dict[str, Tally]] = [{} for _ in range(many)]
+    unread: dict[str, str] = {}
+    for feature in features:
+        if feature.name in batch.masked:
+            continue
+        try:
+            values = _values(batch.table, INPUT + feature.name, feature)
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            unread[feature.name] = str(error)
+            continue
+        for mine, tally in zip(found, tallies(feature, values, groups, many), strict=True):
+            mine[feature.name] = tally
+    scores = _scores(batch.table, said, groups, many)
+    for group in range(many):
+        times = batch.times[groups == group]
+        if len(times):
+            summary = Summary(
+                len(times), int(times.min()), int(times.max()), found[group], scores[group],
+                unread,
+            )  # fmt: skip
+            live.add(lowest + group, summary)
+
+
+def _scores(
+    rows: pa.Table, said: Feature | None, groups: Groups, many: int
+) -> Sequence[Tally | None]:
+    name = next((it for it in ("score", "value") if OUTPUT + it in rows.column_names), None)
+    if said is None or name is None:
+        return [None] * many
+    return tallies(said, _values(rows, OUTPUT + name, said), groups, many)
+
+
+def _values(rows: pa.Table, name: str, feature: Feature) -> Numbers | Coded:
+    if name in rows.column_names:
+        column = rows[name].combine_chunks()
+    else:
+        column = pa.nulls(rows.num_rows)
+    return _coded(column) if feature.kind == "category" else _numbers(column)
+
+
+def _numbers(column: pa.Array) -> Numbers:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        moments = column.cast(pa.timestamp("us", kind.tz)).cast(pa.int64())
+        # Not divided as floats by Arrow: days have to be serving's own, to the last bit.
+        days = microseconds_to_days(moments.fill_null(0).to_numpy(zero_copy_only=False))
+        return np.where(moments.is_null().to_numpy(zero_copy_only=False), np.nan, days)
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+        raise ValueError(f"found {kind}, expected numbers")
+    found: Numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _coded(column: pa.Array) -> Coded:
+    words = column.cast(pa.string()).dictionary_encode()
+    codes = words.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Coded(codes, words.dictionary.to_pylist())
