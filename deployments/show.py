@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from andon.adapters.ledger import Release
 from andon.errors import LineError
+from andon.rollout import Phase
 from andon.settings import Settings
-from deployments.parts import Parts, parts
+from deployments.parts import Parts, Place
 from deployments.platform.up import processes
+from deployments.views import block, clock, look, span
+
+SAID = re.compile(r"(paused|resumed|approved|rejected) by ")
+HEALTH = {"ready": "green", "starting": "yellow"}
 
 
 def when(epoch: float | None) -> str:
@@ -29,37 +37,66 @@ def platform(settings: Settings, out: Console) -> None:
     out.print(table)
 
 
-def places(out: Console) -> None:
-    """Every slot with its version, weight, health and last verdict."""
-    found = parts()
-    columns = (
-        "environment",
-        "model",
-        "slot",
-        "version",
-        "weight",
-        "health",
-        "release",
-        "last verdict",
-    )
-    table = Table(*columns, box=None, title="\nlive", title_justify="left")
-    for it in found.places():
-        weight = "?" if it.weight is None else f"{it.weight} %"
-        table.add_row(
-            it.environment,
-            it.model,
-            it.slot,
-            f"v{it.version}",
-            weight,
-            it.health,
-            it.release,
-            _last_verdict(found, it.model, f"v{it.version} in {it.environment}"),
-        )
-    out.print(table if table.row_count else "\nnothing is delivered yet: `andon deliver MODEL`")
+def places(out: Console, found: Parts) -> None:
+    """Every slot with its version, traffic, health and last verdict, and each release at work."""
+    shown = found.places()
+    if not shown:
+        out.print("\nnothing is delivered yet: `andon deliver MODEL`")
+        return
+    last = {
+        (it.model, it.version, it.environment): _last_verdict(found, it)
+        for it in shown
+        if it.slot != "warm"
+    }
+    out.print(live(shown, found.ledger.clock(), last))
+    out.print(warnings(found, shown))
+    for it in shown:
+        if it.slot == "rollout":
+            out.print(block(look(found, it.release)), "")
 
 
-def _last_verdict(found: Parts, model: str, subject: str) -> str:
-    mine = [it for it in found.ledger.verdicts(model) if it.subject == subject]
+def live(
+    shown: list[Place], now: float, last: Mapping[tuple[str, str, str], str] | None = None
+) -> Table:
+    """What serves where; `last`: the last verdict on each (model, version, environment)."""
+    table = Table(box=None, title="\nlive", title_justify="left", padding=(0, 2, 0, 0))
+    for column in ("place", "slot", "version", "traffic", "health"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("release (UTC)")
+    if last is not None:
+        table.add_column("last verdict")
+    for it in shown:
+        key = it.model, it.version, it.environment
+        verdict = [] if last is None else [escape(last.get(key, ""))]
+        health = f"[{HEALTH.get(it.health, 'red')}]{escape(it.health)}[/]"
+        cells = [f"{it.environment}/{it.model}", it.slot, f"v{it.version}", it.traffic, health]
+        table.add_row(*cells, _state(it, now), *verdict)
+    return table
+
+
+def _state(place: Place, now: float) -> str:
+    rollout = place.release.rollout
+    if place.slot == "rollout":
+        return f"{rollout}"
+    if place.slot == "warm":
+        left = rollout.since + rollout.warm_seconds - now
+        until = clock(rollout.since + rollout.warm_seconds, now)
+        return f"kept until {until}" + (f", {span(left)}" if left > 0 else "")
+    return f"{rollout} {clock(rollout.since, now)}"
+
+
+def warnings(found: Parts, shown: list[Place]) -> Text:
+    """Where the gateway is not as it was told."""
+    text = Text(style="yellow")
+    for environment, model in dict.fromkeys((it.environment, it.model) for it in shown):
+        for problem in found.edited(environment, model):
+            text.append(f"! {environment}/{model}: {problem}\n")
+    return text
+
+
+def _last_verdict(found: Parts, place: Place) -> str:
+    subject = f"v{place.version} in {place.environment}"
+    mine = [it for it in found.ledger.verdicts(place.model) if it.subject == subject]
     if not mine:
         return ""
     last = [it for it in mine if it.station == mine[-1].station and it.run_id == mine[-1].run_id]
@@ -68,9 +105,8 @@ def _last_verdict(found: Parts, model: str, subject: str) -> str:
     return f"{last[-1].station}: {word}"
 
 
-def incidents(out: Console) -> None:
+def incidents(out: Console, found: Parts) -> None:
     """The incidents that are not closed."""
-    found = parts()
     rows = [
         it
         for model in found.ledger.models()
@@ -87,20 +123,18 @@ def incidents(out: Console) -> None:
     out.print(table)
 
 
-def releases(out: Console, model: str) -> None:
+def releases(out: Console, found: Parts, model: str) -> None:
     """Every release of a model, newest first, then its latest runs."""
-    found = parts()
-    table = Table("started (UTC)", "ended", "where", "version", "kind", "how it went", "asked by")
-    table.box = None
+    table = Table("release", "started (UTC)", "ended", "version", "how it went", "asked by")
+    table.box, table.padding = None, (0, 2, 0, 0)
     for it in found.ledger.releases(model):
-        end = f"{it.rollout}" + (f": {it.rollout.reason}" if it.rollout.reason else "")
+        kind = "" if it.kind == "release" else f"{it.kind}: "
         table.add_row(
+            f"{it.seq} {it.environment}",
             when(it.started_at),
             when(it.ended_at)[11:],
-            it.environment,
             f"v{it.version}",
-            it.kind,
-            escape(end),
+            escape(f"{kind}{_how_it_went(found, it)}"),
             escape(it.trigger),
         )
     out.print(table if table.row_count else f"{model} was never released")
@@ -112,9 +146,25 @@ def releases(out: Console, model: str) -> None:
     out.print(runs)
 
 
-def served_at(out: Console, model: str, environment: str, at: float) -> None:
+def _how_it_went(found: Parts, release: Release) -> str:
+    """What people said on the way, then the end, or the state it is in."""
+    reason = release.rollout.reason
+    reasons = [it.what.partition(": ")[2] for it in found.ledger.transitions(release.seq)]
+    words = [it for it in reasons if SAID.match(it) and it != reason]
+    return "; ".join([*words, f"{release.rollout}" + (f": {reason}" if reason else "")])
+
+
+def one_release(out: Console, found: Parts, model: str, seq: int) -> None:
+    """One release from start to end: every state, its traffic, who said what, and its lineage."""
+    release = found.ledger.release(seq)
+    if release.model != model:
+        raise LineError(f"release {seq} is one of {release.model}, not of {model}")
+    out.print(block(look(found, release), latest=None), "")
+    _lineage(out, found, release)
+
+
+def served_at(out: Console, found: Parts, model: str, environment: str, at: float) -> None:
     """What served at a time, and why: the release, its lineage, its verdicts."""
-    found = parts()
     release = found.ledger.champion(environment, model, at)
     if release is None:
         raise LineError(f"{model} served nothing in {environment} at {when(at)} UTC")
@@ -125,7 +175,9 @@ def _lineage(out: Console, found: Parts, release: Release) -> None:
     candidate = found.ledger.candidate_of(release)
     facts = {
         "version": f"v{release.version} ({release.kind}) in {release.environment}",
-        "served from": f"{when(release.ended_at)} UTC, release {release.seq}",
+        "served from": f"{when(release.ended_at)} UTC, release {release.seq}"
+        if release.rollout.phase is Phase.PROMOTED
+        else "it did not",
         "asked by": release.trigger,
         "commit": candidate.git_sha + (" with uncommitted changes" if candidate.git_dirty else ""),
         "data": f"snapshot {candidate.snapshot}",
