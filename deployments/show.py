@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from andon.adapters.ledger import Release
 from andon.errors import LineError
-from andon.rollout import Phase
+from andon.rollout import Phase, Rollout
 from andon.settings import Settings
 from deployments.parts import Parts, Place
 from deployments.platform.up import processes
@@ -30,7 +29,10 @@ def when(epoch: float | None) -> str:
 
 def platform(settings: Settings, out: Console) -> None:
     """Every program of the platform and every prediction server."""
-    table = Table("program", "state", "pid", box=None, title="platform", title_justify="left")
+    table = Table(
+        "program", "state", "pid", box=None, title="platform", title_justify="left",
+        padding=(0, 2, 0, 0),
+    )  # fmt: skip
     for info in processes(settings):
         colour = "green" if info.up else "red"
         table.add_row(info.name, f"[{colour}]{info.state.lower()}[/{colour}]", f"{info.pid or ''}")
@@ -43,46 +45,40 @@ def places(out: Console, found: Parts) -> None:
     if not shown:
         out.print("\nnothing is delivered yet: `andon deliver MODEL`")
         return
-    last = {
-        (it.model, it.version, it.environment): _last_verdict(found, it)
-        for it in shown
-        if it.slot != "warm"
-    }
-    out.print(live(shown, found.ledger.clock(), last))
-    out.print(warnings(found, shown))
+    out.print(live(shown, found.ledger.clock()))
+    out.print(warnings(found, shown), _last_verdicts(found, shown), sep="")
     for it in shown:
         if it.slot == "rollout":
-            out.print(block(look(found, it.release)), "")
+            out.print("", block(look(found, it.release)), sep="\n")
 
 
-def live(
-    shown: list[Place], now: float, last: Mapping[tuple[str, str, str], str] | None = None
-) -> Table:
-    """What serves where; `last`: the last verdict on each (model, version, environment)."""
+def live(shown: list[Place], now: float) -> Table:
+    """What serves where."""
     table = Table(box=None, title="\nlive", title_justify="left", padding=(0, 2, 0, 0))
-    for column in ("place", "slot", "version", "traffic", "health"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("release (UTC)")
-    if last is not None:
-        table.add_column("last verdict")
+    for column in ("place", "slot", "version", "traffic", "health", "release (UTC)"):
+        table.add_column(column, no_wrap=column != "health")
     for it in shown:
-        key = it.model, it.version, it.environment
-        verdict = [] if last is None else [escape(last.get(key, ""))]
         health = f"[{HEALTH.get(it.health, 'red')}]{escape(it.health)}[/]"
         cells = [f"{it.environment}/{it.model}", it.slot, f"v{it.version}", it.traffic, health]
-        table.add_row(*cells, _state(it, now), *verdict)
+        table.add_row(*cells, _state(it, now))
     return table
 
 
 def _state(place: Place, now: float) -> str:
     rollout = place.release.rollout
     if place.slot == "rollout":
-        return f"{rollout}"
+        return _in_short(rollout)
     if place.slot == "warm":
-        left = rollout.since + rollout.warm_seconds - now
-        until = clock(rollout.since + rollout.warm_seconds, now)
-        return f"kept until {until}" + (f", {span(left)}" if left > 0 else "")
+        return f"kept until {clock(rollout.since + rollout.warm_seconds, now)}"
     return f"{rollout} {clock(rollout.since, now)}"
+
+
+def _in_short(rollout: Rollout) -> str:
+    if rollout.current is None:
+        return f"{rollout}"
+    waits = ", waits" if rollout.approval else ""
+    paused = ", paused" if rollout.phase is Phase.PAUSED else ""
+    return f"step {rollout.step + 1}/{len(rollout.steps)}{paused or waits}"
 
 
 def warnings(found: Parts, shown: list[Place]) -> Text:
@@ -94,6 +90,18 @@ def warnings(found: Parts, shown: list[Place]) -> Text:
     return text
 
 
+def _last_verdicts(found: Parts, shown: list[Place]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("place", no_wrap=True)
+    table.add_column("version", no_wrap=True)
+    table.add_column("last verdict")
+    for it in shown:
+        if it.slot != "warm":
+            where = f"{it.environment}/{it.model}"
+            table.add_row(where, f"v{it.version}", escape(_last_verdict(found, it)))
+    return table
+
+
 def _last_verdict(found: Parts, place: Place) -> str:
     subject = f"v{place.version} in {place.environment}"
     mine = [it for it in found.ledger.verdicts(place.model) if it.subject == subject]
@@ -101,7 +109,8 @@ def _last_verdict(found: Parts, place: Place) -> str:
         return ""
     last = [it for it in mine if it.station == mine[-1].station and it.run_id == mine[-1].run_id]
     bad = [it for it in last if it.outcome != "pass"]
-    word = "pass" if not bad else ", ".join(f"{it.check} {it.outcome}" for it in bad[:3])
+    word = f"{bad[0].check} {bad[0].outcome}" if bad else "pass"
+    word += f", and {len(bad) - 1} more" if len(bad) > 1 else ""
     return f"{last[-1].station}: {word}"
 
 
@@ -125,21 +134,24 @@ def incidents(out: Console, found: Parts) -> None:
 
 def releases(out: Console, found: Parts, model: str) -> None:
     """Every release of a model, newest first, then its latest runs."""
-    table = Table("release", "started (UTC)", "ended", "version", "how it went", "asked by")
-    table.box, table.padding = None, (0, 2, 0, 0)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("release", "started (UTC)", "took", "version"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("how it went")
+    table.add_column("asked by")
     for it in found.ledger.releases(model):
         kind = "" if it.kind == "release" else f"{it.kind}: "
         table.add_row(
             f"{it.seq} {it.environment}",
             when(it.started_at),
-            when(it.ended_at)[11:],
+            span(it.ended_at - it.started_at) if it.ended_at else "",
             f"v{it.version}",
             escape(f"{kind}{_how_it_went(found, it)}"),
             escape(it.trigger),
         )
     out.print(table if table.row_count else f"{model} was never released")
     runs = Table("run (UTC)", "flow", "outcome", "message", box=None)
-    runs.title, runs.title_justify = "\nruns", "left"
+    runs.title, runs.title_justify, runs.padding = "\nruns", "left", (0, 2, 0, 0)
     for run in found.ledger.runs(model, limit=10):
         outcome = run.outcome or "at work"
         runs.add_row(when(run.started_at), run.flow, outcome, escape((run.message or "")[:160]))
@@ -151,7 +163,8 @@ def _how_it_went(found: Parts, release: Release) -> str:
     reason = release.rollout.reason
     reasons = [it.what.partition(": ")[2] for it in found.ledger.transitions(release.seq)]
     words = [it for it in reasons if SAID.match(it) and it != reason]
-    return "; ".join([*words, f"{release.rollout}" + (f": {reason}" if reason else "")])
+    why = f": {reason}" if reason and reason != "every gate passed" else ""
+    return "; ".join([*words, f"{release.rollout}{why}"])
 
 
 def one_release(out: Console, found: Parts, model: str, seq: int) -> None:

@@ -103,11 +103,15 @@ def _return(parts: Parts, out: Console, asked: Asked, to: str, clock: Clocked) -
     candidate = to_return(parts.settings, parts.ledger, model, environment, version)
     champion = parts.ledger.champion(environment, model)
     assert champion is not None  # noqa: S101 - or nothing ever served
-    _demand_a_world(parts, out, asked, candidate, champion.version)
+    how = _looked(parts, candidate, environment)
+    if champion.version == version:
+        out.print(f"{asked.place}: back to the champion, v{version}")
+    else:
+        out.print(f"{asked.place}: v{champion.version} → v{version}, {how}")
     interrupted = _interrupt(parts, out, asked, version)
     if champion.version == version:
         if not interrupted:
-            out.print(f"{WAITS}v{version} is the champion already")
+            out.print(f"{WAITS}no release is in progress, and it serves already")
             parts.driver.restore(environment, model)
         clock.confirmed(version)
         return
@@ -123,17 +127,13 @@ def _return(parts: Parts, out: Console, asked: Asked, to: str, clock: Clocked) -
     out.print(f"{DONE}v{champion.version} has finished its requests, and is stopped")
 
 
-def _demand_a_world(
-    parts: Parts, out: Console, asked: Asked, candidate: Candidate, champion: str
-) -> None:
-    """Raises GatewayError or TargetError at once where a release would try for a minute."""
-    environment, model = asked.environment, asked.model
-    parts.gateway.differences(environment, model)
+def _looked(parts: Parts, candidate: Candidate, environment: str) -> str:
+    """Whether it runs. Raises GatewayError or TargetError where a release would try for a minute."""
+    parts.gateway.differences(environment, candidate.model)
     bundle = parts.settings.state / candidate.bundle
-    spec = ServerSpec(environment, model, candidate.version, bundle, candidate.digest)
-    warm = parts.target.look(spec).state == "ready"
-    how = "it runs" if warm else "it has to be started first"
-    out.print(f"{asked.place}: v{champion} → v{candidate.version}, {how}")
+    spec = ServerSpec(environment, candidate.model, candidate.version, bundle, candidate.digest)
+    runs = parts.target.look(spec).state == "ready"
+    return "which runs" if runs else "which has to be started first"
 
 
 def _interrupt(parts: Parts, out: Console, asked: Asked, version: str) -> bool:
@@ -190,8 +190,7 @@ def _said(parts: Parts, out: Console, asked: Asked, word: str, change: Change) -
     release = parts.driver.command(asked.environment, asked.model, change)
     if release is None:
         raise LineError(_why_not(parts, asked, word))
-    state = f"{release.rollout}: {release.rollout.reason}"
-    out.print(f"{asked.place} v{release.version}: {escape(state)}")
+    out.print(f"{asked.place} v{release.version}: {escape(release.rollout.reason or 'goes on')}")
     if settle(parts, release) and not release.rollout.ended:
         out.print(
             f"{WAITS}nobody drives it at the moment; reconcile takes it up, or at once "

@@ -70,7 +70,7 @@ def _gate(parts: Parts, release: Release) -> list[VerdictRow]:
 def block(view: View, latest: int | None = LATEST) -> RenderableType:
     """All of it, one part below the other; `latest`: how many transitions, None for all."""
     shown: list[RenderableType] = [_title(view), _steps(view)]
-    shown += [Text(f"  {it}") for it in _told(view)]
+    shown += [Padding(Text(it), (0, 0, 0, 2)) for it in _told(view)]
     if view.verdicts:
         shown += [Text(), _verdicts(view), *_doubts(view)]
     return Group(*shown, Text(), _timeline(view, latest or len(view.transitions)))
@@ -196,10 +196,11 @@ def _verdicts(view: View) -> RenderableType:
     return Padding(table, (0, 0, 0, 2))
 
 
-def _doubts(view: View) -> Iterator[Text]:
+def _doubts(view: View) -> Iterator[RenderableType]:
     for it in view.verdicts:
         if it.outcome != "pass":
-            yield Text(f"    {it.check}: {it.detail}", "yellow" if it.outcome != "fail" else "red")
+            text = Text(f"{it.check}: {it.detail}", "red" if it.outcome == "fail" else "yellow")
+            yield Padding(text, (0, 0, 0, 4))
 
 
 def _timeline(view: View, latest: int) -> RenderableType:
