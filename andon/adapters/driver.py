@@ -171,8 +171,8 @@ class Driver:
                 self._ledger.save_release(release, machine.abort(state, self._clock(), why))
                 release = None
         release = release or self._ledger.champion(environment, model)
-        if release is None:  # a first one that was rolled back: nothing of it may be left
-            return next(iter(self._ledger.releases(model, environment, limit=1)), None)
+        if release is None:  # nothing may be left of one that nothing was before
+            release = next(iter(self._ledger.releases(model, environment, limit=1)), None)
         if release is not None and release.rollout.ended:
             cooled = machine.cool(release.rollout, self._clock())
             if cooled != release.rollout:
@@ -277,11 +277,14 @@ class Driver:
         """End what is in progress, where the order does not wait for it, nor can resume it."""
         why = "a rollback was asked for"
         if order.kind == "release":
-            if order.plan.newer == "queue":
+            ended = self._ledger.ended_by(order.run_id, order.environment, candidate)
+            if order.plan.newer == "queue" or ended:
                 return
             why = f"superseded by version {candidate.version}"
         while found := self._ledger.unfinished(order.environment, candidate.model):
             mine = found.version == candidate.version
+            if order.kind == "release" and int(found.version) > int(candidate.version):
+                return  # an older one that comes late is not newer
             if mine and (order.kind == "release" or found.kind == "rollback"):
                 return
             state = machine.abort(found.rollout, self._clock(), why)
