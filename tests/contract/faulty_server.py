@@ -11,6 +11,7 @@ Probes and health checks are answered rightly and quickly, but for 500 and slow.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,8 +19,15 @@ from typing import Any
 
 from serving import __main__ as serving
 
-_live: ContextVar[bool] = ContextVar("live", default=False)
+_wrong: ContextVar[list[str]] = ContextVar("wrong", default=[])  # noqa: B039 - never changed
 _leaked: list[bytearray] = []
+
+
+def _read(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def main(arguments: list[str]) -> int:
@@ -29,44 +37,31 @@ def main(arguments: list[str]) -> int:
     bundle = Path(arguments[arguments.index("--bundle") + 1])
     file = bundle.with_name(f"{bundle.name}.fault")
 
-    def fault() -> list[str]:
-        try:
-            return file.read_text().split()
-        except FileNotFoundError:
-            return []
-
     class Faulty(app.App):
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            if scope["path"] == "/predict":
-                probe = dict(scope["headers"]).get(b"x-andon-probe") == b"1"
-                _live.set(not probe)
-                match fault():
-                    case ["500"]:
-                        head = {"status": 500, "headers": [(b"content-length", b"0")]}
-                        await send({"type": "http.response.start", **head})
-                        await send({"type": "http.response.body", "body": b""})
-                        return
-                    case ["slow", seconds]:
-                        await asyncio.sleep(float(seconds))
-                    case ["leak", megabytes] if not probe:
-                        _leaked.append(bytearray(b"x" * int(float(megabytes) * 2**20)))
+            fault = _read(file) if scope["path"] == "/predict" else []
+            live = dict(scope["headers"]).get(b"x-andon-probe") != b"1"
+            _wrong.set(fault if live else [])
+            if fault == ["500"]:
+                head = {"status": 500, "headers": [(b"content-length", b"0")]}
+                await send({"type": "http.response.start", **head})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            if fault[:1] == ["slow"]:
+                await asyncio.sleep(float(fault[1]))
+            if fault[:1] == ["leak"] and live:
+                _leaked.append(bytearray(b"x" * int(float(fault[1]) * 2**20)))
             await super().__call__(scope, receive, send)
 
     right = work.Work.score
 
     async def score(self: Any, decoded: Any) -> Any:
         scored = await right(self, decoded)
-        if _live.get():
-            match fault():
-                case ["nan"]:
-                    return scored._replace(
-                        scores=[[float("nan")] * len(row) for row in scored.scores]
-                    )
-                case ["labels"]:
-                    return scored._replace(
-                        labels=[1 - it for it in scored.labels],
-                        scores=[row[::-1] for row in scored.scores],
-                    )
+        if _wrong.get() == ["nan"]:
+            return scored._replace(scores=[[math.nan] * len(row) for row in scored.scores])
+        if _wrong.get() == ["labels"]:
+            labels, scores = [1 - it for it in scored.labels], [it[::-1] for it in scored.scores]
+            return scored._replace(labels=labels, scores=scores)
         return scored
 
     work.Work.score = score  # type: ignore[method-assign]
