@@ -18,6 +18,8 @@ from andon.verdict import Outcome, Verdict
 
 PROBES_AT_ONCE = 20
 FIRST_PROBES = 5
+# A server that carries traffic and does not answer for that long has failed: a step may last hours.
+SILENT_SECONDS = 20.0
 
 
 class ProbeFunction(Protocol):
@@ -42,32 +44,47 @@ class StepWatch:
         self._settings = settings
         self._target, self._gateway, self._probe, self._clock = target, gateway, probe, clock
         self._last: Traffic | None = None
+        self._silent_since: float | None = None
         self._seen = Seen()
 
     def look(self, release: Release, spec: ServerSpec) -> list[Verdict]:
         """The gate's verdicts so far; inconclusive where the gateway cannot be read."""
         server = self._target.look(spec)
-        verdicts = [_readiness(server)]
         rollout = release.rollout
         step = rollout.carrying
-        if step is None or server.state != "ready" or step.min_requests == 0:
+        verdicts = [_readiness(server) if step is None else self._readiness(server)]
+        if step is None or step.min_requests == 0:
             return verdicts
         try:
-            self._seen = self._seen.add(self._look(rollout, spec, step))
+            # Also of a server that does not answer: what it owes to clients are its errors.
+            self._seen = self._seen.add(self._look(rollout, spec, step, server.state == "ready"))
         except GatewayError as error:
             return [*verdicts, unmeasured("error rate", error)]
         alpha = ALPHA / len(rollout.steps)
         found = judge(self._seen, rollout.gate, rollout.limits, step.min_requests, alpha)
         return [*verdicts, *found]
 
-    def _look(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror) -> Look:
+    def _readiness(self, server: Server) -> Verdict:
+        """Of a server that was ready once: one that is silent for long has failed."""
+        now, found = self._clock(), _readiness(server)
+        if found.outcome is not Outcome.INCONCLUSIVE:
+            self._silent_since = None
+            return found
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        silent = now - self._silent_since
+        if silent < SILENT_SECONDS:
+            return found
+        detail = f"{found.detail}; it has not been ready for {silent:.0f} s"
+        return found.model_copy(update={"outcome": Outcome.FAIL, "detail": detail})
+
+    def _look(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror, ready: bool) -> Look:
         """What came since the last look; sends probes where live traffic is thin."""
         now = self._gateway.traffic().get(spec.name, Traffic())
         before = self._last or now
         fresh = now.since(before)
         missing = self._due(rollout, step) - int((self._seen.candidate + fresh).requests)
         probed = Probe()
-        if missing > 0:
+        if ready and missing > 0:
             probed = self._probe(
                 environment=spec.environment,
                 model=spec.model,
