@@ -78,13 +78,13 @@ class StepWatch:
         if step is None or server.state != "ready":
             return verdicts
         if self._loading is None and (step.min_requests or rollout.gate):
-            self._seen = self._seen.add(self._look(rollout, spec, step))
+            self._seen = self._seen.add(self.measure(rollout, spec, step))
             alpha, limits = ALPHA / len(rollout.steps), rollout.limits
             self._judged = judge(self._seen, rollout.gate, limits, step.min_requests, alpha)
         verdicts += self._judged
         return verdicts + self._loaded(rollout, spec, verdicts)
 
-    def _look(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror) -> Look:
+    def measure(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror) -> Look:
         """What came since the last look; sends probes where live traffic is thin."""
         missing: dict[str, str] = {}
         fresh: dict[str, Traffic] = {}
