@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from andon.adapters.driver import AT_ONCE, Order
+from andon.adapters.driver import Order
+from andon.adapters.going_back import order_back, to_return, version_back
 from andon.adapters.ledger import Release
-from andon.adapters.mlflow_mirror import promoted
 from andon.errors import LineError
-from andon.registered import before
 from andon.rollout import Phase
 from andon.spec import AllAtOnce, Limits, Staging, Step
 from andon.verdict import Outcome, Verdict, gate
@@ -77,15 +76,8 @@ def _staging(given: Staging) -> AllAtOnce:
 def roll_back(job: Job, version: str, environment: str) -> Released:
     """Bring an earlier version back at once: it only has to be ready, and to be itself."""
     line = line_for(job.model)
-    order = Order(
-        environment=environment,
-        plan=AT_ONCE.model_copy(update={"keep_warm": 0.0}),
-        limits=Limits(),
-        trigger=job.trigger,
-        run_id=job.run_id,
-        kind="rollback",
-    )
-    return _drive(job, line, version, order)
+    to_return(line.settings, line.ledger, job.model, environment, version)
+    return _drive(job, line, version, order_back(environment, job.trigger, job.run_id))
 
 
 def _asked_once(job: Job, environment: str) -> str:
@@ -94,21 +86,8 @@ def _asked_once(job: Job, environment: str) -> str:
 
 @station(reads=_asked_once)
 def version_before(job: Job, environment: str) -> str:
-    """The version that served before the champion first did; raises LineError if none did.
-
-    So a second rollback goes further back, and not forth again.
-    """
-    ledger = line_for(job.model).ledger
-    champion = ledger.champion(environment, job.model)
-    if champion is None:
-        raise LineError(f"{job.model} has no champion in {environment}: nothing to roll back")
-    earlier = before(promoted(ledger, job.model, environment))
-    if earlier is None:
-        raise LineError(
-            f"{job.model} v{champion.version} is the first champion in {environment}: "
-            "there is no earlier version to return to"
-        )
-    return earlier
+    """The champion, while a release is in progress; else the version before it."""
+    return version_back(line_for(job.model).ledger, job.model, environment)
 
 
 def _drive(job: Job, line: Line, version: str, order: Order) -> Released:

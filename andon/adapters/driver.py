@@ -25,6 +25,7 @@ from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 ABANDONED_SECONDS = 900.0
+AT_WORK = "a release is at work"  # what `restore` says while somebody drives
 # For a version that is known: it only has to be ready, and to be itself.
 AT_ONCE = AllAtOnce(
     strategy="all_at_once", steps=(Step(weight=100, seconds=0, min_requests=0, gate=()),)
@@ -162,7 +163,7 @@ class Driver:
                 told = f"v{release.version}: {release.rollout}"
                 return f"{told}; mended: {'; '.join(mended)}" if mended else told
         except _AtWork:
-            return "a release is at work"
+            return AT_WORK
 
     def _settled(self, environment: str, model: str) -> Release | None:
         """The release whose state holds now; what has been left too long is ended first."""
@@ -175,6 +176,8 @@ class Driver:
                 self._ledger.save_release(release, machine.abort(state, self._clock(), why))
                 release = None
         release = release or self._ledger.champion(environment, model)
+        if release is None:  # a first one that was rolled back: nothing of it may be left
+            return next(iter(self._ledger.releases(model, environment, limit=1)), None)
         if release is not None and release.rollout.ended:
             cooled = machine.cool(release.rollout, self._clock())
             if cooled != release.rollout:
