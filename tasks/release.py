@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from prefect import get_run_logger
 
-from andon.adapters.driver import Order
+from andon.adapters.driver import AT_ONCE, Order
 from andon.adapters.files import load_settings
 from andon.adapters.going_back import order_back, to_return, version_back
 from andon.adapters.ledger import Candidate, Release
@@ -38,6 +39,8 @@ POLL_SECONDS = 1.0
 WATCH_SECONDS = 31 * 24 * 3600
 GOOD = (Phase.PROMOTED, Phase.SHADOWED)
 
+PROBES_A_SECOND = 20  # at least
+
 
 @station(timeout=WATCH_SECONDS, name="release to {environment}")
 def roll_out(job: Job, version: str, environment: str, against: str | None = None) -> Released:
@@ -46,27 +49,39 @@ def roll_out(job: Job, version: str, environment: str, against: str | None = Non
     plan = line.spec.release
     order = Order(
         environment=environment,
-        plan=_staging(plan.staging) if environment == "staging" else plan.production,
-        limits=_as_limits(plan.staging) if environment == "staging" else plan.limits,
+        plan=plan.production,
+        limits=plan.limits,
         trigger=job.trigger,
         run_id=job.run_id,
         inconclusive_seconds=plan.inconclusive_seconds,
         against=against,
     )
+    if environment == "staging":
+        order = _in_staging(order, plan.staging)
     return _drive(job, line, version, order)
+
+
+def _in_staging(order: Order, given: Staging) -> Order:
+    """With time for the load, and for as many requests with known answers as are wanted."""
+    needed = given.runs * given.load.seconds if given.load else 0.0
+    return replace(
+        order,
+        plan=_staging(given),
+        limits=Limits(error_rate=given.limits.error_rate, p95_ms=given.limits.p95_ms),
+        inconclusive_seconds=order.inconclusive_seconds + needed + given.requests / PROBES_A_SECOND,
+        load=given.load,
+        load_runs=given.runs,
+    )
 
 
 def _staging(given: Staging) -> AllAtOnce:
     """Nobody asks in staging but the line itself."""
     smoke = Step(weight=100, seconds=0, min_requests=given.requests, gate=("errors", "latency"))
+    steps = (smoke,) if given.smoke else AT_ONCE.steps
     return AllAtOnce(
-        strategy="all_at_once", steps=(smoke,), on_inconclusive="abort", keep_warm=0,
+        strategy="all_at_once", steps=steps, on_inconclusive="abort", keep_warm=0,
         rollback_window=0,
     )  # fmt: skip
-
-
-def _as_limits(given: Staging) -> Limits:
-    return Limits(error_rate=given.limits.error_rate, p95_ms=given.limits.p95_ms)
 
 
 @station(timeout=WATCH_SECONDS, retries=30, name="watch the release in {environment}")
