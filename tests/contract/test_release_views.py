@@ -195,7 +195,7 @@ def test_watching_ends_with_ctrl_c_and_leaves_the_last_picture(desk, terminal):
         if looks == 3:
             raise KeyboardInterrupt
 
-    desk.parts.places()  # the fake's servers are ready at the second look
+    desk.world.target.looks_until_ready = 0
     out = Console(file=desk.out.file, width=100, force_terminal=terminal)
     watch(desk.parts, out, sleep)
     said = desk.out.file.getvalue()
