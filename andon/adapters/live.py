@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from andon.adapters.inference_log import CLOCKS, INPUT, OUTPUT, read_segment
+from andon.adapters.arrow_segments import INPUT, OUTPUT, whole
+from andon.adapters.inference_log import CLOCKS, Spans, answered
 from andon.profile import Feature, Numbers
 from andon.settings import Settings
 from andon.summary import Coded, Groups, Summary, Tally, tallies
@@ -26,12 +27,16 @@ NOT_NOW = -1
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whose rows are summarised: `latest` since a time (epoch seconds), `piece` rows together."""
+    """Whose rows are summarised: `latest` since a time (epoch seconds), `piece` rows together.
+
+    `live`: as for `read_window`.
+    """
 
     version: str | None
     since: float
     latest: int
     piece: int
+    live: Spans | None = None
 
 
 @dataclass
@@ -80,7 +85,7 @@ def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[_Ro
     for number, (_, path) in enumerate(found):
         if ends[number] < first or taken >= wanted.latest:
             break
-        ready = held + _read(path, live)
+        ready = held + _read(path, wanted.live, live)
         reach = max(ends[number + 1], first - 1) if number + 1 < len(found) else first - 1
         later = [it.live & (it.times > reach) for it in ready]
         early = [it.live & (it.times <= reach) & (it.times >= first) for it in ready]
@@ -103,14 +108,17 @@ class _Rows:
         return _Rows(table, self.times[some], self.live[some], self.masked)
 
 
-def _read(path: Path, live: Live) -> list[_Rows]:
-    segment = read_segment(path)
+def _read(path: Path, spans: Spans | None, live: Live) -> list[_Rows]:
+    segment = whole(path.read_bytes())  # not mapped: its writer takes half batches back
     live.corrupt += segment.corrupt
     if not segment.batches:
         return []
     table = pa.Table.from_batches(segment.batches)  # copies nothing: a segment is there once
     times = table["time"].cast(pa.int64()).to_numpy()
-    return [_Rows(table, times, ~table["probe"].to_numpy(), segment.masked)]
+    clients = ~table["probe"].to_numpy()
+    if spans is not None:
+        clients &= answered(times, spans.get(segment.facts["version"], ()))
+    return [_Rows(table, times, clients, segment.masked)]
 
 
 def _ranked(
