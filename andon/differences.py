@@ -9,6 +9,7 @@ import numpy as np
 
 from andon import drift, profile
 from andon.profile import Feature
+from andon.summary import Tally
 from andon.verdict import Outcome, Verdict
 
 HIDDEN = "(masked)"
@@ -92,8 +93,8 @@ def shifts(
     `masked` column shows a value of it.
     """
     verdicts = drift.drift(
-        {before.name: profile.counts(before) for before, _ in pairs},
-        {after.name: profile.counts(after) for _, after in pairs},
+        {f"drift: {before.name}": before for before, _ in pairs},
+        [{f"drift: {after.name}": Tally(profile.counts(after)) for _, after in pairs}],
         alpha=alpha,
         effect=effect,
         min_rows=min_rows,

@@ -29,7 +29,7 @@ def total_variation(reference: Counts, window: Counts) -> float:
 
 
 def stability_index(reference: Counts, window: Counts) -> float:
-    """PSI, Σ (q − p) ln(q / p) over the bins, with half a row more in each."""
+    """PSI, Σ (q - p) ln(q / p) over the bins, with half a row more in each."""
     p, q = (it + HALF for it in (reference, window))
     p, q = p / p.sum(), q / q.sum()
     return float(((q - p) * np.log(q / p)).sum())
@@ -66,7 +66,7 @@ def two_sample_p(reference: Counts, window: Counts) -> float:
 
 
 def rank_p(reference: Counts, window: Counts) -> float:
-    """p of the Wilcoxon–Mann–Whitney test on ordered bins, whose rows are ties; normal law.
+    """p of the Wilcoxon-Mann-Whitney test on ordered bins, whose rows are ties; normal law.
 
     It finds a shift of all values with far fewer rows than the chi-square test does.
     """
@@ -85,7 +85,7 @@ def outside_p(reference: int, window: int, outside: int) -> float:
     """p of so many rows of a window outside the range of a reference with so many rows.
 
     Without drift all orders of all rows are as probable, so that k given places at the ends are
-    all the window's with a chance of Π (m − i) / (n + m − i); there are k + 1 ways to have k.
+    all the window's with a chance of Π (m - i) / (n + m - i); there are k + 1 ways to have k.
     """
     if outside == 0:
         return 1.0
@@ -113,11 +113,14 @@ def p_values(feature: Feature, window: Counts) -> dict[str, float]:
 
 
 def _within(bins: Counts) -> Counts:
-    """Values out of range in the bin at their end: the range is the reference's own, so that it
-    has none there by construction, while other rows of the same kind have."""
-    return np.concatenate([[bins[0] + bins[1]], bins[2:-3], [bins[-3] + bins[-2]], bins[-1:]]) if (
-        len(bins) > 4
-    ) else np.array([bins[:-1].sum(), bins[-1]])  # fmt: skip
+    """Values out of range are in the bin at their end.
+
+    The range is the reference's own: it has none out of it by construction, other rows have.
+    """
+    if len(bins) <= 4:
+        return np.array([bins[:-1].sum(), bins[-1]])
+    low, high = bins[0] + bins[1], bins[-3] + bins[-2]
+    return np.concatenate([[low], bins[2:-3], [high], bins[-1:]])
 
 
 def _firm(feature: Feature, bins: Counts) -> Counts:

@@ -8,16 +8,16 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from andon import drift as drifting
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Incident, Release
 from andon.adapters.projects import metric_of
 from andon.compare import quality
-from andon.spec import Monitor, QualityMonitor
+from andon.spec import DataMonitor, Monitor, QualityMonitor
 from andon.training import encoded, truth
 from andon.verdict import Outcome, Verdict, gate
 from tasks.events import send
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
+from tasks.live import Seen, judge_live
 from tasks.results import Watched
 
 
@@ -30,69 +30,50 @@ def watch(job: Job, environment: str) -> Watched:
         show(job, "monitor", f"# {job.model} has no champion in {environment}: nothing to watch")
         return Watched(windows={}, rows={}, verdicts={})
     candidate = line.ledger.candidate_of(champion)
-    windows = {it.kind: _window(line, environment, champion, it) for it in line.spec.monitors}
-    found = {
-        it.kind: tuple(_judge(line, candidate, it, windows[it.kind])) for it in line.spec.monitors
-    }
-    for kind, verdicts in found.items():
-        keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", verdicts)
-    tables = "\n\n".join(f"## {kind}\n\n{verdict_table(it)}" for kind, it in found.items())
+    seen = {it.kind: _look(line, candidate, champion, it) for it in line.spec.monitors}
+    for kind, it in seen.items():
+        keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", it.verdicts)
+    tables = "\n\n".join(f"## {kind}\n\n{it.told}" for kind, it in seen.items())
     title = f"# {job.model} v{champion.version} in {environment}"
-    show(job, "monitor", f"{title}\n\n{tables}{_not_watched(windows.values())}")
+    show(job, "monitor", f"{title}\n\n{tables}{_not_watched(seen.values())}")
     return Watched(
-        windows={kind: it.span for kind, it in windows.items()},
-        rows={kind: len(it.rows) for kind, it in windows.items()},
-        verdicts=found,
+        windows={kind: it.span for kind, it in seen.items()},
+        rows={kind: it.rows for kind, it in seen.items()},
+        verdicts={kind: it.verdicts for kind, it in seen.items()},
     )
 
 
-def _window(line: Line, environment: str, champion: Release, monitor: Monitor) -> Window:
+def _look(line: Line, candidate: Candidate, champion: Release, monitor: Monitor) -> Seen:
+    if isinstance(monitor, QualityMonitor):
+        window = _window(line, champion, monitor)
+        verdicts = (_quality(line, candidate, monitor, window),)
+        rows, table = len(window.rows), verdict_table(verdicts)
+        return Seen(window.span, rows, window.masked, verdicts, table)
+    spans = line.ledger.live_spans(champion.environment, line.spec.name, champion.ended_at or 0.0)
+    return judge_live(
+        line, candidate, monitor, environment=champion.environment,
+        since=champion.ended_at or 0.0, spans=spans,
+    )  # fmt: skip
+
+
+def _window(line: Line, champion: Release, monitor: Monitor) -> Window:
     since = champion.ended_at or 0.0
     return read_window(
         line.settings,
-        environment,
+        champion.environment,
         line.spec.name,
         version=champion.version,
         since=since,
         latest=monitor.window_rows,
-        live=line.ledger.live_spans(environment, line.spec.name, since),
+        live=line.ledger.live_spans(champion.environment, line.spec.name, since),
     )
 
 
-def _not_watched(windows: Iterable[Window]) -> str:
+def _not_watched(seen: Iterable[Seen]) -> str:
     """A masked column is not inconclusive for ever: that it is not watched was wanted."""
-    masked = sorted({name for window in windows for name in window.masked})
+    masked = sorted({name for it in seen for name in it.masked})
     listed = ", ".join(f"`{name}`" for name in masked)
     return f"\n\nNot watched, by choice (`logging.mask`): {listed}" if masked else ""
-
-
-def _judge(line: Line, candidate: Candidate, monitor: Monitor, window: Window) -> list[Verdict]:
-    if isinstance(monitor, QualityMonitor):
-        return [_quality(line, candidate, monitor, window)]
-    import polars as pl
-
-    from andon import profile
-    from andon.adapters import tables
-
-    types = {
-        "number": pl.Float64(),
-        "integer": pl.Int64(),
-        "boolean": pl.Boolean(),
-        "category": pl.String(),
-        "date": pl.Datetime("us"),
-    }
-
-    raw = (line.settings.state / candidate.bundle / "profile.json").read_bytes()
-    features = [it for it in profile.from_json(raw).features if it.name not in window.masked]
-    schema = {it.name: types[it.kind] for it in features}
-    live = tables.from_records([row["inputs"] for row in window.rows], schema)
-    return drifting.drift(
-        {it.name: profile.counts(it) for it in features},
-        {it.name: profile.window_counts(it, live[it.name]) for it in features},
-        alpha=monitor.alpha,
-        effect=monitor.effect,
-        min_rows=monitor.min_rows,
-    )
 
 
 def _quality(line: Line, candidate: Candidate, monitor: QualityMonitor, window: Window) -> Verdict:
@@ -165,6 +146,8 @@ def _alert(job: Job, line: Line, environment: str, failed: list[Monitor], watche
     action = "retrain" if any(it.action == "retrain" for it in failed) else "notify"
     if action == "retrain" and _cooling(line):
         action, message = "notify", f"{message}; no retraining within the cooldown"
+    if action == "retrain" and any(isinstance(it, DataMonitor) for it in failed):
+        action, message = "notify", f"{message}; nothing is learned from data that look broken"
     alert = line.ledger.raise_alert(
         model=job.model,
         environment=environment,

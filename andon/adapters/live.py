@@ -197,10 +197,8 @@ def _scores(
 
 
 def _values(rows: pa.Table, name: str, feature: Feature) -> Numbers | Coded:
-    if name in rows.column_names:
-        column = rows[name].combine_chunks()
-    else:
-        column = pa.nulls(rows.num_rows)
+    there = name in rows.column_names
+    column = rows[name].combine_chunks() if there else pa.nulls(rows.num_rows)
     return _coded(column) if feature.kind == "category" else _numbers(column)
 
 

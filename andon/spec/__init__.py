@@ -25,7 +25,14 @@ from andon.spec.evaluation import (
     Slices,
 )
 from andon.spec.model import ModelSpec
-from andon.spec.monitoring import DriftMonitor, Monitor, QualityMonitor, Retraining
+from andon.spec.monitoring import (
+    DataMonitor,
+    DriftMonitor,
+    Monitor,
+    Persistence,
+    QualityMonitor,
+    Retraining,
+)
 from andon.spec.release import (
     AllAtOnce,
     AnyPlan,
@@ -59,6 +66,7 @@ __all__ = [
     "Canary",
     "Card",
     "Costs",
+    "DataMonitor",
     "Directional",
     "DriftMonitor",
     "Duration",
@@ -84,6 +92,7 @@ __all__ = [
     "ModelTests",
     "Monitor",
     "NoErrors",
+    "Persistence",
     "Plan",
     "QualityMonitor",
     "RandomSearch",

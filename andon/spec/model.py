@@ -17,7 +17,7 @@ from andon.spec.evaluation import (
     Reports,
     Slices,
 )
-from andon.spec.monitoring import DriftMonitor, Monitor, Retraining
+from andon.spec.monitoring import DataMonitor, DriftMonitor, Monitor, Retraining
 from andon.spec.release import Release
 from andon.spec.serving import Logging, Serving
 from andon.spec.training import Training
@@ -52,7 +52,7 @@ class ModelSpec(Frozen):
     serving: Serving = Serving()
     logging: Logging = Logging()
     release: Release = Release()
-    monitors: tuple[Monitor, ...] = (DriftMonitor(),)
+    monitors: tuple[Monitor, ...] = (DataMonitor(), DriftMonitor())
     monitor_cron: Cron | None = "*/15 * * * *"
     retraining: Retraining = Retraining()
 

@@ -4,19 +4,48 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from andon.spec.base import Fraction, Frozen
 
 
+class Persistence(Frozen):
+    """A failure counts once `need` of the last `of` windows are bad, the latest being one."""
+
+    of: int = Field(3, ge=1, le=30)
+    need: int = Field(2, ge=1, le=30)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Persistence:
+        if self.need > self.of:
+            raise PydanticCustomError(
+                "persistence", "need is {need}, of {of} windows", {"need": self.need, "of": self.of}
+            )
+        return self
+
+
+class DataMonitor(Frozen):
+    """Live inputs that got worse: nulls, categories never seen, values out of range."""
+
+    kind: Literal["data"] = "data"
+    alpha: Fraction = 0.01
+    rise: Fraction = Field(0.02, description="smallest share of rows more that matters")
+    min_rows: int = Field(500, ge=1)
+    window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
+    persistence: Persistence = Persistence()
+    action: Literal["retrain", "notify"] = "notify"
+
+
 class DriftMonitor(Frozen):
-    """Live inputs against the reference profile; alarms on effect *and* evidence."""
+    """Live inputs and scores against the reference profile; alarms on effect *and* evidence."""
 
     kind: Literal["drift"] = "drift"
     alpha: Fraction = 0.01
-    effect: Fraction = Field(0.1, description="smallest total variation distance that matters")
+    effect: Fraction = Field(0.05, description="smallest total variation distance that matters")
     min_rows: int = Field(500, ge=1)
     window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
+    persistence: Persistence = Persistence()
     action: Literal["retrain", "notify"] = "retrain"
 
 
@@ -30,7 +59,7 @@ class QualityMonitor(Frozen):
     action: Literal["retrain", "notify"] = "retrain"
 
 
-Monitor = Annotated[DriftMonitor | QualityMonitor, Field(discriminator="kind")]
+Monitor = Annotated[DataMonitor | DriftMonitor | QualityMonitor, Field(discriminator="kind")]
 
 
 class Retraining(Frozen):

@@ -89,7 +89,9 @@ def log(folder: Path, n: int, seed: int, at_once: int = 250_000) -> None:
         _end(writer, file, path, batch)
 
 
-def _end(writer: pa.RecordBatchStreamWriter, file: pa.OSFile, path: Path, last: pa.RecordBatch) -> None:
+def _end(
+    writer: pa.RecordBatchStreamWriter, file: pa.OSFile, path: Path, last: pa.RecordBatch
+) -> None:
     writer.close()
     file.close()
     at = last["time"].cast(pa.int64())[-1].as_py() / 1e6
