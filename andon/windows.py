@@ -44,7 +44,8 @@ def judged(check: str, limit: float, findings: Sequence[Finding], need: int) -> 
         outcome = Outcome.INCONCLUSIVE
     elif newest.bad:
         outcome = Outcome.FAIL if bad >= need else Outcome.INCONCLUSIVE
-        detail += f"; bad in {bad} of {len(findings)} windows"
+        if len(findings) > 1 or need > 1:
+            detail += f"; bad in {bad} of {len(findings)} windows"
         detail += "" if bad >= need else f", an alarm needs {need}"
     evidence = dict(newest.evidence)
     if newest.bad is not None:

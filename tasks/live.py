@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from andon import drift as drifting
 from andon import profile
 from andon.adapters.inference_log import Spans
 from andon.adapters.ledger import Candidate
 from andon.adapters.live import Live, Wanted, summarised
-from andon.live_data import live_data
-from andon.profile import Feature
+from andon.monitoring import cut_for, verdicts
 from andon.spec import DataMonitor, DriftMonitor
 from andon.summary import Cut, Summary
 from andon.verdict import Outcome, Verdict
 from tasks.line import SIGNS, Line
-
-PREDICTIONS = "prediction drift"
 
 
 @dataclass(frozen=True)
@@ -34,52 +30,29 @@ class Seen:
 def judge_live(
     line: Line, candidate: Candidate, monitor: DataMonitor | DriftMonitor, *,
     environment: str, since: float, spans: Spans | None = None,
+    kept: dict[Cut, Live] | None = None,
 ) -> Seen:  # fmt: skip
-    """Data or drift on the version's latest rows, in windows: one pass over the inference log."""
+    """Data or drift on the version's latest rows, in windows: one pass over the inference log.
+
+    What was read is `kept`, for the next monitor with windows of the same kind.
+    """
     raw = (line.settings.state / candidate.bundle / "profile.json").read_bytes()
-    reference = profile.from_json(raw)
-    lasting = monitor.persistence
-    cut = Cut(monitor.window_rows, monitor.min_rows, lasting.of, lasting.need)
-    wanted = Wanted(candidate.version, since, cut.latest, cut.piece, spans)
-    live = summarised(
-        line.settings, environment, line.spec.name, wanted, reference.features, reference.score
-    )
+    reference, cut = profile.from_json(raw), cut_for(monitor)
+    live = (kept or {}).get(cut)
+    if live is None:
+        wanted = Wanted(candidate.version, since, cut.latest, cut.piece, spans)
+        live = summarised(
+            line.settings, environment, line.spec.name, wanted, reference.features, reference.score
+        )
+    if kept is not None:
+        kept[cut] = live
     windows = cut.windows(live.pieces)
-    features = [it for it in reference.features if it.name not in live.masked]
-    verdicts = tuple(
-        _data(monitor, features, windows)
-        if isinstance(monitor, DataMonitor)
-        else _drift(monitor, features, reference.score, windows)
-    )
+    found = verdicts(monitor, reference, windows, live.masked)
     span, rows = (windows[0].span, windows[0].rows) if windows else ((0.0, 0.0), 0)
-    return Seen(span, rows, live.masked, verdicts, _table(verdicts, windows, live))
+    return Seen(span, rows, live.masked, found, _table(found, windows, live))
 
 
-def _data(monitor: DataMonitor, features: list[Feature], windows: list[Summary]) -> list[Verdict]:
-    return live_data(
-        features, windows, alpha=monitor.alpha, rise=monitor.rise, min_rows=monitor.min_rows,
-        need=monitor.persistence.need,
-    )  # fmt: skip
-
-
-def _drift(
-    monitor: DriftMonitor, features: list[Feature], score: Feature, windows: list[Summary]
-) -> list[Verdict]:
-    reference = {f"drift: {it.name}": it for it in features}
-    tallies = [{f"drift: {name}": it for name, it in w.features.items()} for w in windows]
-    if score.n:
-        reference[PREDICTIONS] = score
-        tallies = [
-            tally | ({PREDICTIONS: window.said} if window.said else {})
-            for tally, window in zip(tallies, windows, strict=True)
-        ]
-    return drifting.drift(
-        reference, tallies, alpha=monitor.alpha, effect=monitor.effect,
-        min_rows=monitor.min_rows, need=monitor.persistence.need,
-    )  # fmt: skip
-
-
-def _table(verdicts: Sequence[Verdict], windows: Sequence[Summary], live: Live) -> str:
+def _table(given: Sequence[Verdict], windows: Sequence[Summary], live: Live) -> str:
     """As Markdown: effect, p and n of each check, the worst first."""
     sizes = ", ".join(f"{it.rows:,}" for it in windows) or "none"
     lines = [
@@ -90,7 +63,7 @@ def _table(verdicts: Sequence[Verdict], windows: Sequence[Summary], live: Live) 
     ]
     if live.corrupt:
         lines.insert(1, f"\nLeft out as damaged: {live.corrupt} batches of the log.")
-    for it in sorted(verdicts, key=_badness):
+    for it in sorted(given, key=_badness):
         p, adjusted = (_number(it.evidence.get(key)) for key in ("p", "adjusted_p"))
         detail = it.detail.replace("|", "\\|").replace("\n", " ")
         lines.append(

@@ -10,9 +10,11 @@ from prefect import get_run_logger
 
 from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate, Incident, Release
+from andon.adapters.live import Live
 from andon.adapters.projects import metric_of
 from andon.compare import quality
 from andon.spec import DataMonitor, Monitor, QualityMonitor
+from andon.summary import Cut
 from andon.training import encoded, truth
 from andon.verdict import Outcome, Verdict, gate
 from tasks.events import send
@@ -30,7 +32,8 @@ def watch(job: Job, environment: str) -> Watched:
         show(job, "monitor", f"# {job.model} has no champion in {environment}: nothing to watch")
         return Watched(windows={}, rows={}, verdicts={})
     candidate = line.ledger.candidate_of(champion)
-    seen = {it.kind: _look(line, candidate, champion, it) for it in line.spec.monitors}
+    kept: dict[Cut, Live] = {}
+    seen = {it.kind: _look(line, candidate, champion, it, kept) for it in line.spec.monitors}
     for kind, it in seen.items():
         keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", it.verdicts)
     tables = "\n\n".join(f"## {kind}\n\n{it.told}" for kind, it in seen.items())
@@ -43,17 +46,19 @@ def watch(job: Job, environment: str) -> Watched:
     )
 
 
-def _look(line: Line, candidate: Candidate, champion: Release, monitor: Monitor) -> Seen:
+def _look(
+    line: Line, candidate: Candidate, champion: Release, monitor: Monitor, kept: dict[Cut, Live]
+) -> Seen:
     if isinstance(monitor, QualityMonitor):
         window = _window(line, champion, monitor)
         verdicts = (_quality(line, candidate, monitor, window),)
         rows, table = len(window.rows), verdict_table(verdicts)
         return Seen(window.span, rows, window.masked, verdicts, table)
-    spans = line.ledger.live_spans(champion.environment, line.spec.name, champion.ended_at or 0.0)
+    since, environment = champion.ended_at or 0.0, champion.environment
+    spans = line.ledger.live_spans(environment, line.spec.name, since)
     return judge_live(
-        line, candidate, monitor, environment=champion.environment,
-        since=champion.ended_at or 0.0, spans=spans,
-    )  # fmt: skip
+        line, candidate, monitor, environment=environment, since=since, spans=spans, kept=kept
+    )
 
 
 def _window(line: Line, champion: Release, monitor: Monitor) -> Window:

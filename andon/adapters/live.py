@@ -70,7 +70,7 @@ def summarised(
     return live
 
 
-def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[_Rows, Ranks]]:
+def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[Rows, Ranks]]:
     """Batches of the rows that are wanted, and the rank of each row.
 
     No row of a file that is still to be read is later than that file's own time: what is later
@@ -80,7 +80,7 @@ def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[_Ro
     found = sorted(((it.stat().st_mtime, it) for it in paths), reverse=True)
     first = int(wanted.since * 1e6)
     ends = [int((ended + CLOCKS) * 1e6) for ended, _ in found]
-    held: list[_Rows] = []
+    held: list[Rows] = []
     taken = 0
     for number, (_, path) in enumerate(found):
         if ends[number] < first or taken >= wanted.latest:
@@ -95,7 +95,7 @@ def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[_Ro
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Some rows, when each came (microseconds), and whether it is one of a client."""
 
     table: pa.Table
@@ -103,12 +103,12 @@ class _Rows:
     live: NDArray[np.bool_]
     masked: frozenset[str]
 
-    def part(self, some: NDArray[np.bool_]) -> _Rows:
+    def part(self, some: NDArray[np.bool_]) -> Rows:
         table = self.table.filter(pa.array(some))
-        return _Rows(table, self.times[some], self.live[some], self.masked)
+        return Rows(table, self.times[some], self.live[some], self.masked)
 
 
-def _read(path: Path, spans: Spans | None, live: Live) -> list[_Rows]:
+def _read(path: Path, spans: Spans | None, live: Live) -> list[Rows]:
     segment = whole(path.read_bytes())  # not mapped: its writer takes half batches back
     live.corrupt += segment.corrupt
     if not segment.batches:
@@ -118,12 +118,12 @@ def _read(path: Path, spans: Spans | None, live: Live) -> list[_Rows]:
     clients = ~table["probe"].to_numpy()
     if spans is not None:
         clients &= answered(times, spans.get(segment.facts["version"], ()))
-    return [_Rows(table, times, clients, segment.masked)]
+    return [Rows(table, times, clients, segment.masked)]
 
 
 def _ranked(
-    ready: list[_Rows], later: list[NDArray[np.bool_]], taken: int
-) -> Generator[tuple[_Rows, Ranks], None, int]:
+    ready: list[Rows], later: list[NDArray[np.bool_]], taken: int
+) -> Generator[tuple[Rows, Ranks], None, int]:
     """Each with its rows' ranks, from `taken` on and NOT_NOW for others; returns how many."""
     if not ready:
         return 0
@@ -141,7 +141,7 @@ def _ranked(
 
 
 def _count_in_parts(
-    live: Live, rows: _Rows, ranks: Ranks, wanted: Wanted,
+    live: Live, rows: Rows, ranks: Ranks, wanted: Wanted,
     features: Sequence[Feature], said: Feature | None,
 ) -> None:  # fmt: skip
     for start in range(0, len(ranks), AT_ONCE):
@@ -149,18 +149,19 @@ def _count_in_parts(
         now = (mine >= 0) & (mine < wanted.latest)
         if now.any():
             part = _part(rows, start, now)
-            _count(live, part, mine[now] // wanted.piece, features, said)
+            count(live, part, mine[now] // wanted.piece, features, said)
 
 
-def _part(rows: _Rows, start: int, some: NDArray[np.bool_]) -> _Rows:
+def _part(rows: Rows, start: int, some: NDArray[np.bool_]) -> Rows:
     part = slice(start, start + len(some))
-    found = _Rows(rows.table[part], rows.times[part], rows.live[part], rows.masked)
+    found = Rows(rows.table[part], rows.times[part], rows.live[part], rows.masked)
     return found if some.all() else found.part(some)
 
 
-def _count(
-    live: Live, batch: _Rows, numbers: Groups, features: Sequence[Feature], said: Feature | None
+def count(
+    live: Live, batch: Rows, numbers: Groups, features: Sequence[Feature], said: Feature | None
 ) -> None:
+    """Add rows to the pieces they are in; `numbers`: (rows,), of each row its piece's."""
     live.masked |= batch.masked
     lowest = int(numbers.min())
     groups, many = numbers - lowest, int(numbers.max()) - lowest + 1

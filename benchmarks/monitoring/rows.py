@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
-import pyarrow.ipc
+from numpy.typing import NDArray
 
-from serving.bundle import Column
+if TYPE_CHECKING:  # peers make the same rows, without these
+    import polars as pl
+    import pyarrow as pa
+
+    from serving.bundle import Column
 
 NUMBERS, CATEGORIES, FLAGS = 8, 4, 3
 WORDS = np.array([f"word {i}" for i in range(12)])
@@ -19,15 +22,9 @@ COMMON = 1 / np.arange(1, 13) / (1 / np.arange(1, 13)).sum()
 NULLS = 0.02
 MOVED = (0.1, 0.15, 0.2)  # standard deviations by which a modest shift moves the first numbers
 
-COLUMNS = [
-    *(Column(f"n{i}", "number") for i in range(NUMBERS)),
-    *(Column(f"c{i}", "category") for i in range(CATEGORIES)),
-    *(Column(f"f{i}", "boolean") for i in range(FLAGS)),
-]
 # A segment of the log is as the prediction server writes it: the same schema, the same batches.
 BATCH = 256
 SEGMENT = 64 * 2**20
-INSTANT = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -49,27 +46,47 @@ SCENES = {
 }
 
 
-def rows(n: int, rng: np.random.Generator, scene: Scene = CALM) -> pl.DataFrame:
-    """n rows of 15 columns and the model's `score`."""
-    found: dict[str, pl.Series] = {}
+def cells(n: int, rng: np.random.Generator, scene: Scene = CALM) -> dict[str, NDArray[Any]]:
+    """n rows of 15 columns (NaN is null) and the model's `score`."""
+    found: dict[str, NDArray[Any]] = {}
     logit = np.zeros(n)
     for i in range(NUMBERS):
         values = rng.normal(size=n) + (scene.shifts[i] if i < len(scene.shifts) else 0.0)
         logit += values / 3
         values = np.exp(values / 2) if i % 2 else values  # half of them are skewed
         gone = rng.random(n) < NULLS + (scene.nulls if i == 0 else 0.0)
-        found[f"n{i}"] = pl.Series(np.where(gone, np.nan, values)).fill_nan(None)
+        found[f"n{i}"] = np.where(gone, np.nan, values)
     for i in range(CATEGORIES):
         shares = COMMON.copy()
         shares[:2] += (-scene.category, scene.category) if i == 0 else (0.0, 0.0)
-        found[f"c{i}"] = pl.Series(WORDS[rng.choice(12, n, p=shares)])
+        found[f"c{i}"] = WORDS[rng.choice(12, n, p=shares)]
     for i in range(FLAGS):
-        found[f"f{i}"] = pl.Series(rng.random(n) < 0.3 + 0.2 * i)
-    return pl.DataFrame({**found, "score": 1 / (1 + np.exp(-logit))})
+        found[f"f{i}"] = rng.random(n) < 0.3 + 0.2 * i
+    return found | {"score": 1 / (1 + np.exp(-logit))}
+
+
+def rows(n: int, rng: np.random.Generator, scene: Scene = CALM) -> pl.DataFrame:
+    """The same as a table."""
+    import polars as pl
+
+    return pl.DataFrame(cells(n, rng, scene)).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def columns() -> list[Column]:
+    from serving.bundle import Column
+
+    return [
+        *(Column(f"n{i}", "number") for i in range(NUMBERS)),
+        *(Column(f"c{i}", "category") for i in range(CATEGORIES)),
+        *(Column(f"f{i}", "boolean") for i in range(FLAGS)),
+    ]
 
 
 def log(folder: Path, n: int, seed: int, at_once: int = 250_000) -> None:
     """An inference log of n rows, a thousand a second, in segments as a server writes them."""
+    import pyarrow as pa
+    import pyarrow.ipc
+
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     writer, number, start = None, 0, 1_700_000_000_000_000
@@ -92,6 +109,8 @@ def log(folder: Path, n: int, seed: int, at_once: int = 250_000) -> None:
 def _end(
     writer: pa.RecordBatchStreamWriter, file: pa.OSFile, path: Path, last: pa.RecordBatch
 ) -> None:
+    import pyarrow as pa
+
     writer.close()
     file.close()
     at = last["time"].cast(pa.int64())[-1].as_py() / 1e6
@@ -99,11 +118,14 @@ def _end(
 
 
 def _batch(table: pl.DataFrame, first: int, start: int) -> pa.RecordBatch:
+    import polars as pl
+    import pyarrow as pa
+
     n = np.arange(first, first + table.height)
     inputs = table.drop("score").to_arrow(compat_level=pl.CompatLevel.oldest())
     columns = {
         "id": pa.array([f"{it:032x}" for it in n.tolist()]),
-        "time": pa.array(start + n * 1_000).cast(INSTANT),
+        "time": pa.array(start + n * 1_000).cast(pa.timestamp("us", "UTC")),
         "latency_ms": pa.array(np.ones(len(n), np.float32)),
         "probe": pa.array(np.zeros(len(n), np.bool_)),
         **{f"in.{name}": _plain(inputs[name]) for name in inputs.column_names},
@@ -116,5 +138,7 @@ def _batch(table: pl.DataFrame, first: int, start: int) -> pa.RecordBatch:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
     whole = column.combine_chunks()
     return whole.cast(pa.string()) if pa.types.is_large_string(whole.type) else whole
