@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rows import CALM, Scene, columns, rows
+from rows import CALM, SCENES, Scene, columns, rows
 
 from andon import profile
 from andon.adapters.live import Live, Rows, count
@@ -18,6 +18,7 @@ from andon.spec import DataMonitor, DriftMonitor, Persistence
 from andon.summary import Summary
 from andon.verdict import Outcome
 
+__all__ = ["SCENES"]
 REFERENCE = 100_000
 ONCE = Persistence(of=1, need=1)
 
@@ -45,6 +46,18 @@ def monitors(persistence: Persistence, n: int) -> tuple[DataMonitor, DriftMonito
     return DataMonitor(**settings), DriftMonitor(**settings)
 
 
+def bare(alpha: float) -> tuple[DataMonitor, DriftMonitor]:
+    """Evidence alone decides: there is no floor under the effect."""
+    settings = {"persistence": ONCE, "min_rows": 1, "alpha": alpha}
+    return DataMonitor(rise=1e-9, **settings), DriftMonitor(effect=1e-9, **settings)
+
+
+def share(found: Iterable[set[str]]) -> float:
+    """Of windows with any alarm."""
+    seen = [bool(it) for it in found]
+    return sum(seen) / len(seen)
+
+
 def alarms(
     windows: list[Summary], of: profile.Profile, judges: tuple[DataMonitor, DriftMonitor]
 ) -> set[str]:
@@ -54,11 +67,17 @@ def alarms(
 
 
 def single(
-    trials: int, n: int, scene: Scene = CALM, *, size: int = REFERENCE, seed: int = 1
+    trials: int,
+    n: int,
+    scene: Scene = CALM,
+    *,
+    size: int = REFERENCE,
+    seed: int = 1,
+    judges: tuple[DataMonitor, DriftMonitor] | None = None,
 ) -> Iterator[set[str]]:
     """What alarms in windows that are judged alone; every 50 of them have a reference anew."""
     rng = np.random.default_rng(seed)
-    judges = monitors(ONCE, n)
+    judges = judges or monitors(ONCE, n)
     for trial in range(trials):
         if trial % 50 == 0:
             of = reference(size, rng)
