@@ -134,8 +134,9 @@ def _bins(edges: Numbers, values: Numbers) -> NDArray[np.intp]:
     A cell without an edge in it belongs to one bin. The few other rows, and NaN, are searched for.
     """
     low, high = (edges[0], edges[-1]) if len(edges) else (0.0, 0.0)
-    scale = CELLS / (high - low) if np.isfinite(high - low) and high > low else 0.0
-    if not (0.0 < scale < np.inf):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        scale = np.float64(CELLS) / (high - low)
+    if not 0.0 < scale < np.inf:
         return np.searchsorted(edges, values, side="right")
 
     def cells(of: Numbers) -> NDArray[np.int16]:

@@ -11,17 +11,18 @@ import pytest
 from andon import profile
 from andon.adapters import database
 from andon.adapters.files import load_settings
-from andon.adapters.inference_log import Window, read_window
 from andon.adapters.ledger import Candidate
 from andon.errors import DataError
+from andon.monitoring import PREDICTIONS
 from andon.settings import Settings
-from andon.spec import DriftMonitor
+from andon.spec import DataMonitor, DriftMonitor, Persistence
 from andon.verdict import Outcome
 from serving.bundle import Column, LogPolicy, Manifest
 from serving.engines.base import Scored
 from serving.segments import Segments
 from tasks.line import Job, Line, ledger_of, line_for
-from tasks.monitor import _judge, _not_watched
+from tasks.live import Seen, judge_live
+from tasks.monitor import _not_watched
 from tasks.retrain import gather
 
 COLUMNS = [Column("age", "number"), Column("city", "category", categories=["a", "b"])]
@@ -47,18 +48,17 @@ def line(settings):
     ledger_of(settings).engine.dispose()
 
 
-def live(settings: Settings, mask: Sequence[str]) -> Window:
+def live(settings: Settings, mask: Sequence[str]) -> None:
     folder = settings.inference_log / "production" / "churn" / "1"
     manifest = Manifest(
         "churn", "1", "binary", "y", "b", ["no", "yes"], log=LogPolicy(mask=list(mask))
     )
     log = Segments(folder, COLUMNS, manifest, environment="production")
-    draw = np.random.default_rng(7)
+    draw = np.random.default_rng(9)
     for n in range(ROWS):
         row = (float(draw.normal()), "a" if draw.random() < 0.5 else "b")
         log.put([f"p{n}"], 1_000.0 + n, 1.0, False, [row], Scored([0], [[0.9, 0.1]]))
     log.close()
-    return read_window(settings, "production", "churn")
 
 
 def champion(line: Line) -> Candidate:
@@ -74,21 +74,40 @@ def champion(line: Line) -> Candidate:
     )  # fmt: skip
 
 
+def seen(line: Line, monitor: DriftMonitor | DataMonitor) -> Seen:
+    return judge_live(line, champion(line), monitor, environment="production", since=0.0)
+
+
 @pytest.mark.parametrize("mask", [[], ["city"], ["age", "city"]])
 def test_a_masked_column_is_not_watched_and_the_others_are(line, mask):
-    monitor = DriftMonitor(min_rows=ROWS)
-    verdicts = _judge(line, champion(line), monitor, live(line.settings, mask))
-    watched = [name for name in ("age", "city") if name not in mask]
-    assert [it.check for it in verdicts] == [f"drift: {name}" for name in watched]
-    assert {it.outcome for it in verdicts} <= {Outcome.PASS}
+    live(line.settings, mask)
+    found = seen(line, DriftMonitor(min_rows=ROWS))
+    watched = [f"drift: {name}" for name in ("age", "city") if name not in mask]
+    assert [it.check for it in found.verdicts] == [*watched, PREDICTIONS]
+    assert {it.outcome for it in found.verdicts[:-1]} <= {Outcome.PASS}
+    assert (found.rows, found.span) == (ROWS, (1_000.0, 1_000.0 + ROWS - 1))
+    assert "| check | verdict | effect |" in found.told
+
+
+def test_scores_unlike_those_of_training_are_seen(line):
+    """The log says 0.1 of every row; at training scores were even."""
+    live(line.settings, [])
+    found = seen(line, DriftMonitor(min_rows=100, persistence=Persistence(of=3, need=2)))
+    drifted = {it.check for it in found.verdicts if it.outcome is Outcome.FAIL}
+    assert drifted == {PREDICTIONS}
+
+
+def test_the_data_monitor_watches_the_same_columns(line):
+    live(line.settings, ["city"])
+    found = seen(line, DataMonitor(min_rows=100))
+    assert [(it.check, it.outcome) for it in found.verdicts] == [("data: age", Outcome.PASS)]
 
 
 def test_what_is_not_watched_is_told(line):
-    window = live(line.settings, ["city"])
-    assert _not_watched([window, window]).endswith(
-        "Not watched, by choice (`logging.mask`): `city`"
-    )
-    assert _not_watched([Window((), {})]) == ""
+    live(line.settings, ["city"])
+    found = seen(line, DriftMonitor(min_rows=ROWS))
+    assert _not_watched([found, found]).endswith("Not watched, by choice (`logging.mask`): `city`")
+    assert _not_watched([]) == ""
 
 
 def test_nothing_is_learned_from_rows_that_lack_features(line):

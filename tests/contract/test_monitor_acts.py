@@ -106,3 +106,18 @@ def test_within_the_cooldown_nothing_is_retrained_again(ledger, job):
     see(job, Outcome.FAIL)
     again = ledger.alerts(job.model)[-1]
     assert again.action == "notify" and "cooldown" in again.message
+
+
+BROKEN = SPEC.replace("monitors: [{", "monitors: [{kind: data}, {")
+
+
+@pytest.mark.parametrize("job", ["retrain"], indirect=True)
+def test_nothing_is_learned_from_data_that_look_broken(ledger, job, tmp_path):
+    (tmp_path / "models" / job.model / "model.yaml").write_text(BROKEN % "retrain")
+    drifted = watched(Outcome.FAIL)
+    both = {"data": drifted.verdicts["drift"], **drifted.verdicts}
+    spans = dict.fromkeys(both, (1.0, 2.0))
+    act_on.fn(job, "production", Watched(windows=spans, rows=dict.fromkeys(both, 9), verdicts=both))
+    (alert,) = ledger.alerts(job.model)
+    assert (alert.action, alert.monitor) == ("notify", "data+drift")
+    assert "nothing is learned from data that look broken" in alert.message
