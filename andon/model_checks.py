@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from math import asin, pi, sin
 
 from andon.seen import Agreement, Seen, Sides
-from andon.sequential import Mean
+from andon.sequential import Mean, beyond_p
 from andon.spec import Limits
 from andon.verdict import Outcome, Verdict
 
@@ -32,22 +32,27 @@ def labels(seen: Seen, limits: Limits, alpha: float) -> list[Verdict]:
     if not ours.n or not theirs.n:
         told = "no labels yet" if ours.n == theirs.n == 0 else _counts(ours.n, theirs.n)
         return [Verdict(check=name, outcome=Outcome.PASS, detail=f"nothing was tested: {told}")]
-    low, high = _difference(seen.losses, alpha)
-    gap = ours.value - theirs.value
-    failed = low > limits.margin
+    gap, p = ours.value - theirs.value, beyond_p(ours, theirs, limits.margin)
     return [
         Verdict(
             check=name,
-            outcome=Outcome.FAIL if failed else Outcome.PASS,
+            outcome=Outcome.FAIL if p <= alpha else Outcome.PASS,
             value=gap,
             limit=limits.margin,
             n=ours.n,
             detail=f"mean loss {ours.value:.3f} on {ours.n} labelled rows, the champion's "
-            f"{theirs.value:.3f} on {theirs.n}: {low:+.3f} to {high:+.3f} more"
-            + ("" if failed or high <= limits.margin else ", which is too wide to rule harm out"),
-            evidence=_evidence(seen.losses, alpha) | {"difference": [low, high]},
+            f"{theirs.value:.3f} on {theirs.n}: {_told(gap, limits.margin, p, alpha)}",
+            evidence=_evidence(seen.losses, p, alpha),
         )
     ]
+
+
+def _told(gap: float, limit: float, p: float, alpha: float) -> str:
+    """What a difference means, beside its limit."""
+    if gap <= limit:
+        return f"{gap:+.3f}, within {limit:g}"
+    said = "beyond doubt" if p <= alpha else "which may be chance"
+    return f"{gap:+.3f}, more than {limit:g}, {said} (p = {p:.2g}, fails at {alpha:.2g})"
 
 
 def _counts(ours: int, theirs: int) -> str:
@@ -76,35 +81,35 @@ def _labels(seen: Seen, limit: float, alpha: float) -> Verdict:
     there will be.
     """
     tested = [
-        (_apart(sides, alpha / (j * (j + 1))), _gap(sides), label, sides, alpha / (j * (j + 1)))
+        (_shift_p(sides, limit) * j * (j + 1), -_gap(sides), label, sides)
         for j, (label, sides) in enumerate(seen.labels.items(), 1)
     ]
-    least, gap, label, sides, level = max(tested, key=lambda it: (it[0], it[1]))
+    p, gap, label, sides = min(tested, key=lambda it: it[:3])
     return Verdict(
         check="label shares against champion",
-        outcome=Outcome.FAIL if least > limit else Outcome.PASS,
-        value=gap,
+        outcome=Outcome.FAIL if p <= alpha else Outcome.PASS,
+        value=-gap,
         limit=limit,
         n=sides.candidate.n,
         detail=f"label {label}: {sides.candidate.value:.1%} of {sides.candidate.n} answers, "
         f"{sides.champion.value:.1%} of the champion's {sides.champion.n}: "
-        f"at least {least:.3f} apart beyond doubt; {len(tested)} labels",
-        evidence=_evidence(sides, level) | {"label": label, "labels": len(tested)},
+        f"{_told(-gap, limit, min(p, 1.0), alpha)}; the furthest of {len(tested)} labels",
+        evidence=_evidence(sides, min(p, 1.0), alpha) | {"label": label, "labels": len(tested)},
     )
 
 
 def _scores(sides: Sides, limit: float, alpha: float) -> Verdict:
-    least = _apart(sides, alpha)
+    p, gap = _shift_p(sides, limit), _gap(sides)
     return Verdict(
         check="mean score against champion",
-        outcome=Outcome.FAIL if least > limit else Outcome.PASS,
-        value=_gap(sides),
+        outcome=Outcome.FAIL if p <= alpha else Outcome.PASS,
+        value=gap,
         limit=limit,
         n=sides.candidate.n,
         detail=f"mean score {sides.candidate.value:.3f} over {sides.candidate.n} answers, the "
         f"champion's {sides.champion.value:.3f} over {sides.champion.n}: "
-        f"at least {least:.3f} apart beyond doubt",
-        evidence=_evidence(sides, alpha),
+        f"{_told(gap, limit, p, alpha)}",
+        evidence=_evidence(sides, p, alpha),
     )
 
 
@@ -114,27 +119,25 @@ def _gap(sides: Sides) -> float:
     return abs(sides.candidate.value - sides.champion.value)
 
 
-def _difference(sides: Sides, alpha: float) -> tuple[float, float]:
-    """Confidence sequence of the candidate's mean less the champion's: half of alpha on each."""
-    low, high = sides.candidate.interval(alpha / 2)
-    least, most = sides.champion.interval(alpha / 2)
-    return low - most, high - least
+def _shift_p(sides: Sides, limit: float) -> float:
+    """Of "the means are at most `limit` apart".
+
+    Both directions are wrong only where one ratio, that of the true means, is above 1/alpha: they
+    share alpha undivided.
+    """
+    ours, theirs = sides.candidate, sides.champion
+    return min(beyond_p(ours, theirs, limit), beyond_p(theirs, ours, limit))
 
 
-def _apart(sides: Sides, alpha: float) -> float:
-    """By how much the means are apart beyond doubt."""
-    low, high = _difference(sides, alpha)
-    return max(0.0, low, -high)
-
-
-def _evidence(sides: Sides, alpha: float) -> dict[str, object]:
+def _evidence(sides: Sides, p: float, alpha: float) -> dict[str, object]:
     return {
         "candidate_n": sides.candidate.n,
         "candidate_mean": sides.candidate.value,
-        "candidate_interval": list(sides.candidate.interval(alpha / 2)),
+        "candidate_interval": list(sides.candidate.interval(alpha)),
         "champion_n": sides.champion.n,
         "champion_mean": sides.champion.value,
-        "champion_interval": list(sides.champion.interval(alpha / 2)),
+        "champion_interval": list(sides.champion.interval(alpha)),
+        "p": p,
         "alpha": alpha,
     }
 

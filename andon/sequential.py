@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import exp, inf, lgamma, log, pi
+from math import exp, inf, lgamma, log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ GRID: Floats = np.arange(-120, 121) / 20
 _PRIOR: Floats = -(GRID**2) / 2 - np.log(np.exp(-(GRID**2) / 2).sum())
 BLOCK = 10  # requests of either side, at least: less than that says little of a ratio
 BISECTIONS = 40
+STEPS = 50  # of Newton's method at most; it takes 3 to 10
 
 
 @dataclass(frozen=True)
@@ -203,11 +204,7 @@ class Mean:
         _check(alpha)
         if self.n == 0:
             return 0.0, 1.0
-        total, n, mean = min(max(self.total, 0.0), self.n), self.n, min(self.value, 1.0)
-        least = self._mixed() + log(alpha)
-        low = 0.0 if total == 0 else _edge(total, n, least, (0.0, mean))
-        high = 1.0 if total == n else _edge(total, n, least, (1.0, mean))
-        return low, high
+        return _interval(min(max(self.total, 0.0), float(self.n)), self.n, alpha)
 
     def _mixed(self) -> float:
         failed = max(self.n - self.total, 0.0)
@@ -217,6 +214,35 @@ class Mean:
 _PI = log(pi)
 
 
+def beyond_p(ours: Mean, theirs: Mean, margin: float) -> float:
+    """Always-valid p-value of "our mean is at most theirs and `margin`"; 0 <= margin < 1.
+
+    The product of both means' ratios is a martingale at the true pair of means, so what holds of
+    it holds of the least favourable pair that the hypothesis allows. That one is on its border: our
+    mean is theirs and the margin.
+    """
+    gap = ours.value - theirs.value
+    if not ours.n or not theirs.n or gap <= margin:
+        return 1.0
+    low, high = theirs.value, ours.value - margin
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if _slope(ours, middle + margin) + _slope(theirs, middle) > 0:
+            low = middle
+        else:
+            high = middle
+    least = (low + high) / 2
+    likely = _likelihood(ours.total, ours.n, least + margin)
+    likely += _likelihood(theirs.total, theirs.n, least)
+    return exp(min(0.0, likely - ours._mixed() - theirs._mixed()))
+
+
+def _slope(it: Mean, mean: float) -> float:
+    """Of the log likelihood of a mean; never asked at 0 or 1 where that is not the mean itself."""
+    hit = it.total / mean if it.total > 0 else 0.0
+    return hit - ((it.n - it.total) / (1 - mean) if it.total < it.n else 0.0)
+
+
 def _likelihood(total: float, n: int, mean: float) -> float:
     if (mean <= 0 and total > 0) or (mean >= 1 and total < n):
         return -inf
@@ -224,16 +250,37 @@ def _likelihood(total: float, n: int, mean: float) -> float:
     return hit + ((n - total) * log(1 - mean) if total < n else 0.0)
 
 
-def _edge(total: float, n: int, least: float, between: tuple[float, float]) -> float:
-    """Where the log likelihood falls under `least`, by bisection; on the outer side of it."""
-    out, within = between
-    for _ in range(BISECTIONS):
-        middle = (out + within) / 2
-        if _likelihood(total, n, middle) > least:
-            within = middle
-        else:
-            out = middle
-    return out
+@lru_cache(maxsize=2_000)
+def _interval(total: float, n: int, alpha: float) -> tuple[float, float]:
+    likely = _likelihood(total, n, total / n)
+    room = max(0.0, likely - Mean(total, n)._mixed() - log(alpha))
+    return _low(total, n, room), 1.0 - _low(n - total, n, room)
+
+
+def _low(total: float, n: int, room: float) -> float:
+    """Below the mean, where the log likelihood is `room` less than at the mean.
+
+    By Newton's method from outside: of a concave function all its steps stay outside. The begin is
+    outside by Pinsker's inequality (2 d² <= KL), or by log(1 + x) <= x where the mean is near 0.
+    """
+    if total <= 0:
+        return 0.0
+    mean = total / n
+    m = max(mean - sqrt(room / (2 * n)), mean * exp(-1 - room / total))
+    if m < 1e-300:
+        return 0.0
+    for _ in range(STEPS):
+        missing = n * _divergence(mean, m) - room
+        slope = (total - n * m) / (m * (1 - m))
+        if missing <= 1e-9 * room or slope <= 0:
+            break
+        m += missing / slope
+    return m
+
+
+def _divergence(p: float, q: float) -> float:
+    """Kullback & Leibler's, of two coins."""
+    return p * log(p / q) + ((1 - p) * log((1 - p) / (1 - q)) if p < 1 else 0.0)
 
 
 def _check(alpha: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from andon.checks import quantile
 from andon.ports import Traffic
 from andon.seen import Seen
-from andon.sequential import Comparison, Mean, harm_p, ratio_estimate, ratio_interval
+from andon.sequential import Comparison, Mean, beyond_p, harm_p, ratio_estimate, ratio_interval
 from andon.spec import Limits
 from andon.verdict import Outcome, Verdict
 
@@ -156,27 +156,28 @@ def _slower_than(name: str, seen: Seen, bound: float, p95: float, alpha: float) 
     before, champions_before = seen.usual or (Traffic(), Traffic())
     ours = _above(seen.candidate.since(before), bound)
     theirs = _above(seen.champion.since(champions_before), bound)
-    (low, high), (least, most) = ours.interval(alpha / 2), theirs.interval(alpha / 2)
+    p = max(ours.above_p(SLOW), beyond_p(ours, theirs, 0.0))  # both have to be beyond doubt
     evidence: dict[str, Any] = {
         "bound_ms": 1_000 * bound,
         "champion_p95_ms": 1_000 * p95,
         "candidate_n": ours.n,
         "candidate_k": ours.total,
-        "candidate_interval": [low, high],
+        "candidate_interval": list(ours.interval(alpha)),
         "champion_n": theirs.n,
         "champion_k": theirs.total,
-        "champion_interval": [least, most],
+        "champion_interval": list(theirs.interval(alpha)),
+        "p": p,
         "alpha": alpha,
     }
     return Verdict(
         check=name,
-        outcome=Outcome.FAIL if low > max(SLOW, most) else Outcome.PASS,
+        outcome=Outcome.FAIL if p <= alpha else Outcome.PASS,
         value=ours.value,
         limit=SLOW,
         n=ours.n,
-        detail=f"{ours.total:.0f} of {ours.n} requests took more than {1_000 * bound:g} ms "
-        f"(at least {low:.1%}), of the champion's {theirs.total:.0f} of {theirs.n} (at most "
-        f"{most:.1%}); its p95 was {1_000 * p95:.1f} ms",
+        detail=f"{ours.total:.0f} of {ours.n} requests took more than {1_000 * bound:g} ms, of the "
+        f"champion's {theirs.total:.0f} of {theirs.n}, whose p95 was {1_000 * p95:.1f} ms; "
+        f"p = {p:.2g}, fails at {alpha:.2g}",
         evidence=evidence,
     )
 
