@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -15,15 +15,22 @@ import sqlalchemy as sa
 from andon.adapters.driver import Driver, Order
 from andon.adapters.fakes import FakeGateway, FakeTarget
 from andon.adapters.ledger import Candidate, Ledger, open_ledger
-from andon.looks import Probe
+from andon.adapters.watching.loading import LoadFunction
+from andon.looks import Both, Probe
 from andon.rollout import Phase
 from andon.settings import Settings
-from andon.spec import Canary, Limits, Step
+from andon.spec import Canary, Limits, Plan, ShadowOnly, Step
 
 LEDGER = "ledger.db"
 PLACE = ("production", "churn")
 STEPS = tuple(Step(weight=weight, seconds=0.25, min_requests=20) for weight in (10, 50, 100))
 AT_ONCE = (Step(weight=100, seconds=0, min_requests=0),)  # of a rollback
+
+
+def _name_of(plan: type[Plan]) -> str:
+    return str(get_args(plan.model_fields["strategy"].annotation)[0])
+
+
 COMPILED: dict[Any, Any] = {}  # SQLAlchemy's own is empty in each new engine
 CLIENTS = 20  # requests of clients that come while the driver sleeps
 
@@ -32,8 +39,19 @@ class Killed(BaseException):
     """SIGKILL: nothing of ours runs after it."""
 
 
+KINDS = {_name_of(it): it for it in (Canary, ShadowOnly)}
+
+
 def server(version: str) -> str:
     return f"production-churn-v{version}"
+
+
+def answer(i: int, otherwise: bool) -> dict[str, Any]:
+    """What is said of row i, as a client gets it."""
+    score = 0.1 + 0.01 * (i % 20)
+    score = 1 - score if otherwise else score
+    label = "yes" if score >= 0.5 else "no"
+    return {"label": label, "probabilities": {"no": 1 - score, "yes": score}}
 
 
 def kill() -> None:
@@ -88,6 +106,8 @@ class DriverWorld:
         self.target, self.gateway = FakeTarget(), FakeGateway()
         self.tap: Callable[[str], None] = untapped
         self.busy = True  # clients send requests
+        self.differ: set[str] = set()  # versions that answer otherwise than others
+        self.load: LoadFunction | None = None
         self._served = False  # from here on there is always a champion
 
     def close(self) -> None:
@@ -103,7 +123,7 @@ class DriverWorld:
         def tapped(inner: object) -> Any:
             return Tapped(inner, tap)
 
-        return Driver(
+        driver = Driver(
             self.settings,
             tapped(self.ledger),
             tapped(self.target),
@@ -112,6 +132,15 @@ class DriverWorld:
             clock=self.clock,
             sleep=tapped(self).sleep,
         )
+        driver.send_load = self.load or driver.send_load
+        return driver
+
+    def plain_driver(self) -> Driver:
+        """A new process whose calls nobody taps: another person's."""
+        return Driver(
+            self.settings, self.ledger, self.target, self.gateway, self.probe,
+            clock=self.clock, sleep=self.sleep,
+        )  # fmt: skip
 
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -119,9 +148,21 @@ class DriverWorld:
             for _ in range(CLIENTS):
                 self.gateway.send(*PLACE)
 
-    def probe(self, *, environment: str, model: str, version: str, bundle: Path, n: int) -> Probe:
+    def probe(
+        self, *, environment: str, model: str, version: str, bundle: Path, n: int,
+        against: str = "", mirrored: bool = False,
+    ) -> Probe:  # fmt: skip
+        """Asks the champion, too, if it is to be compared: but for versions that `differ` all
+        answer alike."""
         replies = [self.gateway.send(environment, model, version) for _ in range(n)]
-        return Probe(sent=n, failed=sum(it.status != 200 for it in replies))
+        both = []
+        for i, reply in enumerate(replies if against else []):
+            theirs = self.gateway.send(environment, model, None if mirrored else against)
+            if {reply.status, theirs.status} == {200}:
+                said = (answer(i, it in self.differ) for it in (version, against))
+                both.append(Both({"x": i}, *said))
+        failed = sum(it.status != 200 for it in replies)
+        return Probe(sent=n, failed=failed, both=tuple(both))
 
     def candidate(self, version: str) -> Candidate:
         return self.ledger.add_candidate(
@@ -132,14 +173,19 @@ class DriverWorld:
 
     def release(self, version: str, **changes: Any) -> Any:
         """One run of a release: (the ended release, the last verdicts)."""
+        return self.driver().release(self.candidate(version), self.order(version, **changes))
+
+    def order(self, version: str, **changes: Any) -> Order:
+        """What a run asks for; keys of a plan and of an order may be changed."""
         values = {
             "environment": "production", "limits": Limits(), "trigger": "test",
             "run_id": f"deliver-{version}", "inconclusive_seconds": 10.0,
         }  # fmt: skip
         plan = {"steps": STEPS, "on_inconclusive": "abort", "keep_warm": 0, "rollback_window": 0}
         changed = {it: changes.pop(it) for it in [*changes] if it in Canary.model_fields}
-        values["plan"] = Canary(**{**plan, **changed})
-        return self.driver().release(self.candidate(version), Order(**{**values, **changes}))
+        kind = KINDS[changed.pop("strategy", "canary")]
+        values["plan"] = kind(**{**plan, **changed, "strategy": _name_of(kind)})
+        return Order(**{**values, **changes})
 
     def at(self, n: int, then: Callable[[], None]) -> Callable[[str], None]:
         """A tap that does something right before the n-th call from now."""
