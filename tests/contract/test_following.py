@@ -217,6 +217,7 @@ def test_traffic_of_both_sides_goes_on_where_the_gateway_was_away_or_began_anew(
         return it.candidate.traffic.requests, it.champion.traffic.requests, {*it.missing}
 
     clients(10)  # before this state
+    world.target.usages[world.spec.name] = None
     lacking = {"resources"}
     assert seen() == (0, 0, lacking)
     clients(10)
