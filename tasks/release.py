@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from prefect import get_run_logger
 
 from andon.adapters.driver import AT_ONCE, Order
 from andon.adapters.files import load_settings
+from andon.adapters.going_back import order_back, to_return, version_back
 from andon.adapters.ledger import Candidate, Release
 from andon.adapters.local import local_driver
-from andon.adapters.mlflow_mirror import promoted
 from andon.errors import LineError, Overtaken
-from andon.registered import before
 from andon.rollout import Phase, abort
 from andon.spec import AllAtOnce, Limits, Staging, Step
 from andon.verdict import Verdict
@@ -39,6 +39,8 @@ POLL_SECONDS = 1.0
 WATCH_SECONDS = 31 * 24 * 3600
 GOOD = (Phase.PROMOTED, Phase.SHADOWED)
 
+PROBES_A_SECOND = 20  # at least
+
 
 @station(timeout=WATCH_SECONDS, name="release to {environment}")
 def roll_out(job: Job, version: str, environment: str, against: str | None = None) -> Released:
@@ -47,27 +49,39 @@ def roll_out(job: Job, version: str, environment: str, against: str | None = Non
     plan = line.spec.release
     order = Order(
         environment=environment,
-        plan=_staging(plan.staging) if environment == "staging" else plan.production,
-        limits=_as_limits(plan.staging) if environment == "staging" else plan.limits,
+        plan=plan.production,
+        limits=plan.limits,
         trigger=job.trigger,
         run_id=job.run_id,
         inconclusive_seconds=plan.inconclusive_seconds,
         against=against,
     )
+    if environment == "staging":
+        order = _in_staging(order, plan.staging)
     return _drive(job, line, version, order)
+
+
+def _in_staging(order: Order, given: Staging) -> Order:
+    """With time for the load, and for as many requests with known answers as are wanted."""
+    needed = given.runs * given.load.seconds if given.load else 0.0
+    return replace(
+        order,
+        plan=_staging(given),
+        limits=Limits(error_rate=given.limits.error_rate, p95_ms=given.limits.p95_ms),
+        inconclusive_seconds=order.inconclusive_seconds + needed + given.requests / PROBES_A_SECOND,
+        load=given.load,
+        load_runs=given.runs,
+    )
 
 
 def _staging(given: Staging) -> AllAtOnce:
     """Nobody asks in staging but the line itself."""
     smoke = Step(weight=100, seconds=0, min_requests=given.requests, gate=("errors", "latency"))
+    steps = (smoke,) if given.smoke else AT_ONCE.steps
     return AllAtOnce(
-        strategy="all_at_once", steps=(smoke,), on_inconclusive="abort", keep_warm=0,
+        strategy="all_at_once", steps=steps, on_inconclusive="abort", keep_warm=0,
         rollback_window=0,
     )  # fmt: skip
-
-
-def _as_limits(given: Staging) -> Limits:
-    return Limits(error_rate=given.limits.error_rate, p95_ms=given.limits.p95_ms)
 
 
 @station(timeout=WATCH_SECONDS, retries=30, name="watch the release in {environment}")
@@ -117,15 +131,8 @@ def roll_back(job: Job, version: str, environment: str) -> Released:
     line = line_for(job.model)
     if not version:
         return _abort_the_first(job, line, environment)
-    order = Order(
-        environment=environment,
-        plan=AT_ONCE.model_copy(update={"keep_warm": 0.0}),
-        limits=Limits(),
-        trigger=job.trigger,
-        run_id=job.run_id,
-        kind="rollback",
-    )
-    return _drive(job, line, version, order)
+    to_return(line.settings, line.ledger, job.model, environment, version)
+    return _drive(job, line, version, order_back(environment, job.trigger, job.run_id))
 
 
 def _abort_the_first(job: Job, line: Line, environment: str) -> Released:
@@ -146,23 +153,13 @@ def _asked_once(job: Job, environment: str) -> str:
 def version_before(job: Job, environment: str) -> str:
     """Where a rollback leads that names no version; raises LineError if there is no such place.
 
-    From a release in progress: back to the champion, or to nothing ("") if there is none. Else to
-    the version that served before the champion first did, so that a second rollback goes further
-    back, and not forth again.
+    Nothing ("") where the release in progress is the first.
     """
     ledger = line_for(job.model).ledger
-    champion = ledger.champion(environment, job.model)
-    if ledger.unfinished(environment, job.model) is not None:
-        return champion.version if champion else ""
-    if champion is None:
-        raise LineError(f"{job.model} has no champion in {environment}: nothing to roll back")
-    earlier = before(promoted(ledger, job.model, environment))
-    if earlier is None:
-        raise LineError(
-            f"{job.model} v{champion.version} is the first champion in {environment}: "
-            "there is no earlier version to return to"
-        )
-    return earlier
+    first = ledger.champion(environment, job.model) is None
+    if first and ledger.unfinished(environment, job.model) is not None:
+        return ""
+    return version_back(ledger, job.model, environment)
 
 
 def _candidate(job: Job, line: Line, version: str) -> Candidate:

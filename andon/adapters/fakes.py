@@ -6,7 +6,7 @@ Public attributes are for tests: the knobs of what goes wrong, and the record of
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from threading import Lock
 
@@ -91,14 +91,16 @@ class Reply:
 
     status: int
     server: str = ""
+    cookie: str = ""  # what the client is asked to send from now on
 
 
 class FakeGateway:
-    """Splits what is given to `send`, exactly by the weights."""
+    """Splits, and copies, what is given to `send`, exactly by the weights and per cents."""
 
     def __init__(self) -> None:
         self.down = False  # it neither confirms nor answers
         self.dead: set[str] = set()  # servers that answer nothing, or only errors
+        self.refusing: set[str] = set()  # servers that answer every request with 422
         self.seconds: dict[str, float] = {}  # how long a server takes; others take 4 ms
         self.counters: dict[str, Traffic] = {}  # what `traffic` says; `send` counts here too
         self.edited: dict[str, list[str]] = {}  # what `differences` says, until it is applied
@@ -139,12 +141,17 @@ class FakeGateway:
         self.down = False
         self.counters.clear()
 
-    def send(self, environment: str, model: str, version: str | None = None) -> Reply:
-        """One request of a client, pinned to a version or not; from any thread."""
-        with self._lock:
-            return self._send(environment, model, version)
+    def send(
+        self, environment: str, model: str, version: str | None = None, cookie: str = ""
+    ) -> Reply:
+        """One request of a client, pinned to a version or not; from any thread.
 
-    def _send(self, environment: str, model: str, version: str | None) -> Reply:
+        `cookie`: what an earlier reply asked the client to send, if the route is sticky.
+        """
+        with self._lock:
+            return self._send(environment, model, version, cookie)
+
+    def _send(self, environment: str, model: str, version: str | None, cookie: str) -> Reply:
         self._up("connection refused")
         route = self.route(environment, model)
         if route is None:
@@ -152,8 +159,30 @@ class FakeGateway:
         if version is not None:
             pinned = [name for name, it in route.versions.items() if it == version]
             return self._ask(pinned[0]) if pinned else Reply(404)
-        reply = self._ask(self._next(route))
-        return reply if reply.status == 200 or len(route.backends) == 1 else self._ask(route.stable)
+        if {name for name, weight in route.weights.items() if weight} == {route.stable}:
+            reply = self._ask(route.stable)
+            for name, percent in route.mirrors.items():
+                if self._is_due(route, name, percent):
+                    self._ask(name)
+            return reply
+        return self._split(route, cookie if route.sticky else "")
+
+    def _split(self, route: Route, cookie: str) -> Reply:
+        known = route.weights.get(cookie, 0) > 0
+        chosen = cookie if known else self._next(route)
+        reply = self._ask(chosen)
+        if reply.status in (500, 502):
+            return self._ask(route.stable, counted=False)
+        return replace(reply, cookie=chosen) if route.sticky and not known else reply
+
+    def _is_due(self, route: Route, mirror: str, percent: int) -> bool:
+        """Whether a copy of this request keeps the share of copies at the per cent wanted."""
+        credit = self._credit[key(route.environment, route.model)]
+        credit[mirror] += percent
+        if credit[mirror] < 100:
+            return False
+        credit[mirror] -= 100
+        return True
 
     def _next(self, route: Route) -> str:
         """Smooth weighted round robin: after 100 requests everybody had its weight in requests."""
@@ -163,15 +192,17 @@ class FakeGateway:
         credit[chosen] -= 100
         return chosen
 
-    def _ask(self, server: str) -> Reply:
-        status = 502 if server in self.dead else 200
-        before = self.counters.get(server, Traffic())
+    def _ask(self, server: str, *, counted: bool = True) -> Reply:
+        status = 502 if server in self.dead else 422 if server in self.refusing else 200
         seconds = self.seconds.get(server, 0.004)
-        self.counters[server] = Traffic(
-            requests=before.requests + 1,
-            errors=before.errors + (status == 502),
-            buckets={b: before.buckets.get(b, 0.0) + (seconds <= b) for b in BOUNDS},
+        one = Traffic(
+            requests=1,
+            errors=status == 502,
+            invalid=status == 422,
+            buckets={bound: float(seconds <= bound) for bound in BOUNDS},
         )
+        if counted:
+            self.counters[server] = self.counters.get(server, Traffic()) + one
         return Reply(status, server if status == 200 else "")
 
     def _up(self, otherwise: str) -> None:

@@ -7,9 +7,9 @@ tmp/                                 files while they are being written
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,20 +19,19 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import TypeAdapter
 
 from andon.adapters.loopback import ask
 from andon.adapters.traefik_config import check, dynamic_config, key
+from andon.adapters.traefik_differences import broken_files, of_the_file, of_traefik
+from andon.adapters.traefik_metrics import read_traffic
 from andon.errors import GatewayError
 from andon.ports import Route, Traffic
 from andon.settings import Settings
 
 POLL = 0.02
-PROVIDER = "@file"
-_SAMPLE = re.compile(
-    r"traefik_service_(requests_total|request_duration_seconds_bucket)\{(.*)\} (.*)"
-)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
+DIGEST = "digest"  # of the rest of a route's file: tells whether somebody changed it
+_ROUTE = TypeAdapter(Route)
 
 
 class TraefikGateway:
@@ -53,37 +52,58 @@ class TraefikGateway:
         """
         check(route, self._known())
         name = key(route.environment, route.model)
-        text = json.dumps(asdict(route), indent=1, sort_keys=True)
         try:
-            self._write(self._routes / f"{name}.json", text)
+            self._write(self._routes / f"{name}.json", _sealed(route))
             self.restore(last=name)
         except OSError as error:
             raise GatewayError(f"route of {name}: cannot write it: {error}") from None
         wanted = dynamic_config(route)["http"]
-        self._confirm(name, lambda found: list(_differences(name, wanted, found)))
+        self._confirm(name, lambda found: of_traefik(name, wanted, found))
 
     def route(self, environment: str, model: str) -> Route | None:
         """The route last applied. Raises GatewayError if its file was damaged."""
-        path = self._routes / f"{key(environment, model)}.json"
+        name = key(environment, model)
         try:
-            return Route(**json.loads(path.read_text(encoding="utf-8")))
+            return self._read(name)[0]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, GatewayError) as error:
+            why = " ".join(str(error).split())
             raise GatewayError(
-                f"{path}: not a route ({error}); delete the file and apply the route again"
+                f"{self._routes / name}.json: not a route ({why}); "
+                "delete the file and apply the route again"
             ) from None
 
     def traffic(self) -> dict[str, Traffic]:
         """Counters by server since Traefik started; they begin at 0 when it is restarted."""
-        return _traffic(self._get("/metrics"))
+        return read_traffic(self._get("/metrics"))
 
     def differences(self, environment: str, model: str) -> list[str]:
-        """In what Traefik, or its watched file, differs from the route last applied."""
-        route = self.route(environment, model)
-        wanted = dynamic_config(route)["http"] if route else {}
+        """What is not as it was applied: in the files, or in what Traefik has taken from them.
+
+        A damaged file of the route is a difference, and then there is nothing to compare with.
+        """
         name = key(environment, model)
-        return list(_differences(name, wanted, self._get("/api/rawdata")))
+        found = self._get("/api/rawdata")
+        try:
+            route, sealed = self._read(name)
+        except FileNotFoundError:
+            return self._unlike(name, {}, found)
+        except (OSError, ValueError, TypeError, GatewayError) as error:
+            why = " ".join(str(error).split())
+            path = self._routes / f"{name}.json"
+            return [f"{path}: not a route ({why})", *broken_files(self._dyn)]
+        edited = f"{self._routes / name}.json: changed since it was applied"
+        wanted = dynamic_config(route)["http"]
+        return [*([] if sealed else [edited]), *self._unlike(name, wanted, found)]
+
+    def _unlike(self, name: str, wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+        path = self._dyn / f"{name}.yml"
+        return [
+            *of_the_file(path, {"http": wanted} if wanted else None),
+            *of_traefik(name, wanted, found),
+            *broken_files(self._dyn, besides=path),
+        ]
 
     def remove(self, environment: str, model: str) -> None:
         """Forget the model, and wait until Traefik has."""
@@ -95,7 +115,7 @@ class TraefikGateway:
             raise GatewayError(
                 f"route of {name}: cannot remove {error.filename}: {error}"
             ) from None
-        self._confirm(name, lambda found: list(_differences(name, {}, found)))
+        self._confirm(name, lambda found: of_traefik(name, {}, found))
 
     def restore(self, last: str = "") -> None:
         """Write again what was damaged or deleted in the watched folder; `last` is written last.
@@ -110,10 +130,27 @@ class TraefikGateway:
             )
 
     def _known(self) -> Iterator[Route]:
+        """The routes that are as they were applied."""
         for path in self._routes.glob("*.json"):
-            # One that is damaged, or was removed just now: `route` says so, `apply` overwrites it.
-            with suppress(OSError, ValueError, TypeError):
-                yield Route(**json.loads(path.read_text(encoding="utf-8")))
+            # One that was changed by hand, or was removed just now: `differences` says so, `apply`
+            # overwrites it. Until then nothing is done after it.
+            with suppress(OSError, ValueError, TypeError, GatewayError):
+                route, sealed = self._read(path.stem)
+                if sealed:
+                    yield route
+
+    def _read(self, name: str) -> tuple[Route, bool]:
+        """A route, and whether its file is as `apply` wrote it.
+
+        Raises OSError, ValueError, TypeError or GatewayError for what is no route, or of another.
+        """
+        content = json.loads((self._routes / f"{name}.json").read_text(encoding="utf-8"))
+        given = content.pop(DIGEST, None) if isinstance(content, dict) else None
+        route = _ROUTE.validate_python(content)
+        check(route)
+        if key(route.environment, route.model) != name:
+            raise ValueError(f"it is of {key(route.environment, route.model)}")
+        return route, given in (None, _digest(route))
 
     def _write(self, path: Path, text: str) -> None:
         """Atomically and durably, if it is not there already: Traefik never sees half a file."""
@@ -149,7 +186,7 @@ class TraefikGateway:
             if time.monotonic() > end:
                 raise GatewayError(
                     f"route of {name}: not confirmed within {self._deadline:g} s: "
-                    + "; ".join(problems + self._strangers())
+                    + "; ".join(problems + broken_files(self._dyn))
                 )
             time.sleep(POLL)
 
@@ -165,75 +202,12 @@ class TraefikGateway:
             raise GatewayError(f"the gateway answers {status} at {self._admin}{path}: {content}")
         return content
 
-    def _strangers(self) -> list[str]:
-        """Files of others that are no YAML: Traefik is deaf while one is in the watched folder."""
-        broken = []
-        for path in sorted({*self._dyn.glob("*.yml"), *self._dyn.glob("*.yaml")}):
-            try:
-                yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, yaml.YAMLError):
-                broken.append(f"{path} is broken, mend or remove it: no change is taken meanwhile")
-        return broken
+
+def _sealed(route: Route) -> str:
+    content = asdict(route) | {DIGEST: _digest(route)}
+    return json.dumps(content, indent=1, sort_keys=True)
 
 
-def _differences(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    """What Traefik still has to learn, or to forget, about a route."""
-    for kind in ("services", "routers"):
-        expected = wanted.get(kind, {})
-        actual = {n.removesuffix(PROVIDER): it for n, it in found.get(kind, {}).items()}
-        for item, config in expected.items():
-            seen = _essence(actual.get(item, {}))
-            if seen != _essence(config):
-                state = json.dumps(seen) if item in actual else "nothing"
-                yield f"{kind} {item}: expected {json.dumps(_essence(config))}, found {state}"
-            elif actual[item].get("status") != "enabled":
-                why = actual[item].get("error") or actual[item].get("status")
-                yield f"{kind} {item}: expected it to be enabled, found {why}"
-        for item in sorted(set(actual) - set(expected)):
-            if item == name or item.startswith(f"{name}--"):
-                yield f"{kind} {item}: expected nothing, found it still there"
-
-
-def _essence(config: dict[str, Any]) -> dict[str, Any]:
-    """What decides who answers a request, free of Traefik's defaults and of its provider's name."""
-    balancer = config.get("loadBalancer", {})
-    weights = config.get("weighted", {}).get("services", [])
-    failover = config.get("failover", {})
-    essence = {
-        "rule": config.get("rule"),
-        "priority": config.get("priority"),
-        "service": config.get("service"),
-        "middlewares": config.get("middlewares"),
-        "servers": [server["url"] for server in balancer.get("servers", [])],
-        "weights": {it["name"]: it["weight"] for it in weights},
-        "failover": [failover.get("service"), failover.get("fallback")] if failover else None,
-    }
-    bare = json.dumps({field: value for field, value in essence.items() if value})
-    return dict(json.loads(bare.replace(PROVIDER, "")))
-
-
-def _traffic(metrics: str) -> dict[str, Traffic]:
-    """Prometheus' text to counters by server, summed over status codes, methods and protocols."""
-    requests: dict[str, float] = {}
-    errors: dict[str, float] = {}
-    buckets: dict[str, dict[float, float]] = {}
-    for line in metrics.splitlines():
-        sample = _SAMPLE.fullmatch(line)
-        if not sample:
-            continue
-        labels, value = dict(_LABEL.findall(sample[2])), float(sample[3])
-        name = labels["service"].removesuffix(PROVIDER)
-        if name == labels["service"]:
-            continue  # Traefik's own: its API, its metrics
-        if sample[1] == "requests_total":
-            requests[name] = requests.get(name, 0.0) + value
-            if labels["code"].startswith("5"):
-                errors[name] = errors.get(name, 0.0) + value
-        else:
-            bounds = buckets.setdefault(name, {})
-            bound = float(labels["le"])
-            bounds[bound] = bounds.get(bound, 0.0) + value
-    return {
-        name: Traffic(n, errors.get(name, 0.0), 0.0, dict(sorted(buckets.get(name, {}).items())))
-        for name, n in requests.items()
-    }
+def _digest(route: Route) -> str:
+    """Against hands, not against attackers: whoever may write here may do anything."""
+    return hashlib.sha256(json.dumps(asdict(route), sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,15 @@
 """What Traefik is told about a route. Pure: `TraefikGateway` writes it, and checks that it arrived.
 
 one backend takes everything     router ─▶ strip, retry ─▶ stable
-the traffic is split             router ─▶ strip ─▶ failover to stable ─▶ weighted ─▶ backends
+the traffic is split             router ─▶ strip ─▶ failover ─▶ weighted ─▶ backends
+                                                      └─ on 5xx ─▶ retry ─▶ stable--fallback
+requests are copied              router ─▶ strip ─▶ mirroring ─▶ retry ─▶ stable
+                                                      └─ copies ─▶ in flight ≤ 100 ─▶ backend
+too large, or of unknown length  router ─▶ strip ─▶ retry ─▶ stable--fallback
 `X-Andon-Version` names one      router ─▶ strip ─▶ that backend, and no other
+
+Traefik counts by the name of the last service. So `stable--fallback` is a second name for the
+stable backend's address: what it answers in another's place is not counted as its own.
 """
 
 from __future__ import annotations
@@ -18,9 +25,12 @@ from andon.ports import Route
 ENTRY_POINT = "web"
 PIN_HEADER = "X-Andon-Version"
 
-# Failover allocates a buffer of its limit for every request and answers 413 above it. So bodies
-# are sorted by the digits of their length: many small buffers, few large ones, and what is larger,
-# or does not say how large it is, skips the experiment and goes to the stable backend.
+FALLBACK = "--fallback"
+
+# Failover and mirroring allocate a buffer of their limit for every request, and failover answers
+# 413 above it. So bodies are sorted by the digits of their length: many small buffers, few large
+# ones, and what is larger, or does not say how large it is, skips the experiment and goes to the
+# stable backend.
 BODY_DIGITS = {"small": (0, 5), "large": (6, 6)}
 
 # The stable backend is the last resort: better a late answer than none. Another backend has
@@ -38,8 +48,14 @@ HEALTH_CHECK = {
     "path": "/healthz", "interval": "1s", "unhealthyInterval": "500ms", "timeout": "2s",
 }  # fmt: skip
 
+# Copies that wait for an answer at one time; more are dropped, uncounted. Without a limit a slow
+# server would pile up 2 s of them. By this header, which no copied request has, all are of one
+# source; by the default, the host, a client could invent sources.
+COPIES = {"amount": 100, "sourceCriterion": {"requestHeaderName": PIN_HEADER}}
+
 _PINNED, _MEASURED, _REST = 300, 200, 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def key(environment: str, model: str) -> str:
@@ -79,13 +95,33 @@ def _problems(route: Route) -> Iterator[str]:
         yield f"weights: found {route.weights}, they must be 0 or more and sum to 100"
     if len(set(route.versions.values())) != len(route.versions):
         yield f"versions: found {route.versions}, each may be named once"
+    yield from _problems_of_names(route)
+    yield from _problems_of_mirrors(route)
+
+
+def _problems_of_names(route: Route) -> Iterator[str]:
     for name in (*route.backends, *route.versions.values()):
         if not _NAME.fullmatch(name):
             yield f"name {name!r}: allowed are letters, digits, '.', '_' and '-'"
+        elif name.endswith(FALLBACK):
+            yield f"name {name!r}: must not end in {FALLBACK}"
     for name, url in route.backends.items():
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or re.search(r"[\s{}`]", url):
             yield f"backend {name!r}: found {url!r}, expected http://HOST:PORT"
+    if route.sticky and not _COOKIE.fullmatch(route.sticky):
+        yield f"sticky: found {route.sticky!r}, allowed are 64 letters, digits, '_' and '-'"
+
+
+def _problems_of_mirrors(route: Route) -> Iterator[str]:
+    for name, percent in sorted(route.mirrors.items()):
+        if name not in route.backends or name == route.stable:
+            others = ", ".join(sorted(set(route.backends) - {route.stable})) or "none"
+            yield f"mirrors: found {name!r}, the backends besides the stable one are {others}"
+        if not 1 <= percent <= 100:
+            yield f"mirrors: found {percent} % for {name!r}, expected 1 to 100"
+    if route.mirrors and _is_split(route):
+        yield "mirrors: only while all requests go to the stable backend, found weights too"
 
 
 def dynamic_config(route: Route) -> dict[str, Any]:
@@ -97,6 +133,7 @@ def dynamic_config(route: Route) -> dict[str, Any]:
             "middlewares": {
                 _strip(route): {"stripPrefix": {"prefixes": [_prefix(route)]}},
                 _retry(route): {"retry": RETRY},
+                **({_copies(route): {"inFlightReq": COPIES}} if route.mirrors else {}),
             },
             "serversTransports": {
                 f"{_key(route)}--{name}": {
@@ -119,13 +156,18 @@ def _routers(route: Route) -> dict[str, Any]:
         )
         for name, version in route.versions.items()
     }
-    # Only here: behind a failover a second attempt would find the request's body read already.
-    routers[_key(route)] = _router(route, unpinned, route.stable, _REST, _retry(route))
-    if _is_split(route):
+    if _is_measured(route):
+        rest = _router(route, unpinned, route.stable + FALLBACK, _REST)
+    else:
+        rest = _router(route, unpinned, route.stable, _REST, _retry(route))
+    routers[_key(route)] = rest
+    if _is_measured(route):
         for size, (low, high) in BODY_DIGITS.items():
             sized = f"HeaderRegexp(`Content-Length`, `^[0-9]{{{max(low, 1)},{high}}}$`)"
             if low == 0:
                 sized = f"({sized} || Method(`GET`) || Method(`HEAD`))"
+            if route.mirrors:  # labels are taken in once
+                sized += f" && !Path(`{_prefix(route)}/feedback`)"
             routers[f"{_key(route)}--{size}"] = _router(
                 route, f"{unpinned} && {sized}", f"{_key(route)}--{size}", _MEASURED
             )
@@ -143,20 +185,62 @@ def _router(
 
 def _services(route: Route) -> dict[str, Any]:
     services = {name: _load_balancer(route, name) for name in route.backends}
+    if _is_measured(route):
+        # A retry in a router would come too late behind a failover or a mirroring: it would find
+        # that the request's body was read already.
+        again = {"middlewares": [_retry(route)]}
+        services[route.stable + FALLBACK] = _load_balancer(route, route.stable) | again
     if _is_split(route):
-        # A backend with weight 0 must not be listed, nor the list have a health check of its own:
-        # Traefik 3.7 would look for ever for a server that is up among those with a weight.
-        weights = [{"name": n, "weight": w} for n, w in route.weights.items() if w > 0]
-        services[f"{_key(route)}--split"] = {"weighted": {"services": weights}}
-        for size, (_, digits) in BODY_DIGITS.items():
-            services[f"{_key(route)}--{size}"] = {
-                "failover": {
-                    "service": f"{_key(route)}--split",
-                    "fallback": route.stable,
-                    "errors": {"status": ["500-504"], "maxRequestBodyBytes": 10**digits},
-                }
-            }
+        services |= _split(route)
+    elif route.mirrors:
+        services |= _mirrored(route)
     return services
+
+
+def _split(route: Route) -> dict[str, Any]:
+    # A backend with weight 0 must not be listed, nor the list have a health check of its own:
+    # Traefik 3.7 would look for ever for a server that is up among those with a weight.
+    weights = [{"name": n, "weight": w} for n, w in route.weights.items() if w > 0]
+    weighted: dict[str, Any] = {"services": weights}
+    if route.sticky:
+        # Of this path alone: models of one host must not overwrite each other's cookies.
+        cookie = {"name": route.sticky, "httpOnly": True, "sameSite": "lax"}
+        weighted["sticky"] = {"cookie": cookie | {"path": _prefix(route)}}
+    services: dict[str, Any] = {f"{_key(route)}--split": {"weighted": weighted}}
+    for size, (_, digits) in BODY_DIGITS.items():
+        services[f"{_key(route)}--{size}"] = {
+            "failover": {
+                "service": f"{_key(route)}--split",
+                "fallback": route.stable + FALLBACK,
+                "errors": {"status": ["500-504"], "maxRequestBodyBytes": 10**digits},
+            }
+        }
+    return services
+
+
+def _mirrored(route: Route) -> dict[str, Any]:
+    """Copies are sent once the client has its answer; nobody reads theirs."""
+    services = {
+        f"{_key(route)}--main": _behind(route.stable, _retry(route)),
+        **{f"{name}--copies": _behind(name, _copies(route)) for name in route.mirrors},
+    }
+    mirrors = [{"name": f"{name}--copies", "percent": it} for name, it in route.mirrors.items()]
+    for size, (_, digits) in BODY_DIGITS.items():
+        services[f"{_key(route)}--{size}"] = {
+            "mirroring": {
+                "service": f"{_key(route)}--main",
+                "mirrors": mirrors,
+                "maxBodySize": 10**digits,
+            }
+        }
+    return services
+
+
+def _behind(name: str, middleware: str) -> dict[str, Any]:
+    """A backend behind a middleware that its other ways in do not have; counted under its name."""
+    return {
+        "weighted": {"services": [{"name": name, "weight": 1}]}, "middlewares": [middleware],
+    }  # fmt: skip
 
 
 def _load_balancer(route: Route, name: str) -> dict[str, Any]:
@@ -178,6 +262,11 @@ def _is_split(route: Route) -> bool:
     return any(weight > 0 for name, weight in route.weights.items() if name != route.stable)
 
 
+def _is_measured(route: Route) -> bool:
+    """Whether requests are sorted by size: those that take part, and the rest."""
+    return _is_split(route) or bool(route.mirrors)
+
+
 def _key(route: Route) -> str:
     return key(route.environment, route.model)
 
@@ -192,3 +281,7 @@ def _strip(route: Route) -> str:
 
 def _retry(route: Route) -> str:
     return f"{_key(route)}--retry"
+
+
+def _copies(route: Route) -> str:
+    return f"{_key(route)}--copies"
