@@ -57,7 +57,8 @@ def plan(strategy: str = "canary", **changes: Any) -> dict[str, Any]:
         "all_at_once": [{"weight": 100, **short}],
         "shadow_only": [{"mirror": 100, **short}],
     }[strategy]
-    return {"strategy": strategy, "steps": steps, "rollback_window": 0, **changes}
+    found = {"strategy": strategy, "steps": steps, "rollback_window": 0, "keep_warm": 0}
+    return {**found, **changes}
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ class Place:
             found = driver.carry_on(PRODUCTION, asked.model)
             return found and found[0]
         plans = Plans(production=asked.plan)
+        at_once = AT_ONCE.model_copy(update={"keep_warm": plans.production.keep_warm})
         order = Order(
             environment=PRODUCTION,
-            plan=AT_ONCE if asked.kind == "rollback" else plans.production,
+            plan=at_once if asked.kind == "rollback" else plans.production,
             limits=Limits(**asked.limits),
             trigger="test",
             run_id=asked.run_id or f"{asked.kind}-{asked.version}-{time.time_ns()}",
