@@ -128,7 +128,7 @@ def _return(parts: Parts, out: Console, asked: Asked, to: str, clock: Clocked) -
 
 
 def _looked(parts: Parts, candidate: Candidate, environment: str) -> str:
-    """Whether it runs. Raises GatewayError or TargetError where a release would try for a minute."""
+    """Whether it runs; raises at once where a release would go on trying for a minute."""
     parts.gateway.differences(environment, candidate.model)
     bundle = parts.settings.state / candidate.bundle
     spec = ServerSpec(environment, candidate.model, candidate.version, bundle, candidate.digest)

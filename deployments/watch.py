@@ -59,7 +59,7 @@ class Frames:
         """What is at work, or has ended since we watch."""
         for environment, model in dict.fromkeys((it.environment, it.model) for it in shown):
             for it in self._parts.ledger.releases(model, environment, limit=1):
-                if it.ended_at is None or it.ended_at >= self._since:
+                if it.ended_at is None or it.ended_at > self._since:
                     yield it
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +35,12 @@ class World(Protocol):
     def send(self, model: str, version: str | None = None, environment: str = "production") -> Sent:
         """One request of a client."""
 
+    def visitor(self, model: str) -> Callable[[], Sent]:
+        """A client of its own, that keeps the cookies it gets: each call is a request."""
+
+    def edit(self, model: str) -> None:
+        """Somebody changes what the gateway was told about a model."""
+
     def kill_gateway(self) -> None: ...
 
     def start_gateway(self) -> None: ...
@@ -50,7 +57,9 @@ class FakeWorld:
         self.gateway = FakeGateway()
 
     def serve(self, name: str, mode: str = "good") -> str:
-        if mode != "good":
+        if mode == "refusing":
+            self.gateway.refusing.add(name)
+        elif mode == "failing":
             self.gateway.dead.add(name)
         return f"http://{name}:8000"
 
@@ -60,6 +69,20 @@ class FakeWorld:
     def send(self, model: str, version: str | None = None, environment: str = "production") -> Sent:
         reply = self.gateway.send(environment, model, version)
         return reply.status, reply.server
+
+    def visitor(self, model: str) -> Callable[[], Sent]:
+        cookie = ""
+
+        def visit() -> Sent:
+            nonlocal cookie
+            reply = self.gateway.send("production", model, cookie=cookie)
+            cookie = reply.cookie or cookie
+            return reply.status, reply.server
+
+        return visit
+
+    def edit(self, model: str) -> None:
+        self.gateway.edited[f"production--{model}"] = [f"production--{model}: weights"]
 
     def kill_gateway(self) -> None:
         self.gateway.down = True
@@ -91,6 +114,10 @@ class Traefik:
         self._process = subprocess.Popen(programs.gateway(self.settings).command)
         wait_until(self._answers, 60, "Traefik answers")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -109,9 +136,10 @@ class TraefikWorld:
         self.traefik = traefik
         self.gateway = TraefikGateway(traefik.settings)
         self.watched = traefik.settings.state / "run" / "gateway" / "dyn"
-        self.client = httpx.Client(base_url=traefik.settings.gateway_url, timeout=20.0)
+        self.client = self.client_of(CookieJar(DefaultCookiePolicy(allowed_domains=[])))
         self._folder = folder
         self.servers: dict[str, TinyServer] = {}
+        self.visitors: list[httpx.Client] = []
 
     def serve(self, name: str, mode: str = "good") -> str:
         assert name not in self.servers, f"{name} runs already"
@@ -130,6 +158,24 @@ class TraefikWorld:
         headers = {} if version is None else {"X-Andon-Version": version}
         return self.client.post(path, headers=headers, content=content)
 
+    def client_of(self, cookies: CookieJar | None = None) -> httpx.Client:
+        url = self.traefik.settings.gateway_url
+        return httpx.Client(base_url=url, timeout=20.0, cookies=cookies)
+
+    def visitor(self, model: str) -> Callable[[], Sent]:
+        client = self.client_of()
+        self.visitors.append(client)
+
+        def visit() -> Sent:
+            reply = client.post(f"/production/{model}/predict", content=b"{}")
+            return reply.status_code, reply.json()["name"] if reply.status_code == 200 else ""
+
+        return visit
+
+    def edit(self, model: str) -> None:
+        path = self.watched / f"production--{model}.yml"
+        path.write_text(path.read_text().replace('"weight": 50', '"weight": 49'))
+
     def kill_gateway(self) -> None:
         self.traefik.kill()
 
@@ -146,7 +192,8 @@ class TraefikWorld:
         for path in self.watched.glob("*--*.yml"):
             environment, _, model = path.stem.partition("--")
             self.gateway.remove(environment, model)
-        self.client.close()
+        for client in (self.client, *self.visitors):
+            client.close()
         for server in self.servers.values():
             server.kill()
 

@@ -1,7 +1,9 @@
 """The smallest thing that passes for a prediction server: standard library only, up in 0.1 s.
 
 Its bundle is a folder with `identity.json`: {"model", "version", "digest", "mode"}. Modes: good;
-crash (dies at its start); stuck (never ready); failing (healthy, and answers 500 to the rest).
+crash (dies at its start); stuck (never ready); failing, refusing (healthy, and answer 500 or 422
+to the rest); slow (healthy, and takes a second for the rest). `served` counts what is no question
+of its health.
 """
 
 import argparse
@@ -12,13 +14,18 @@ import re
 import sys
 from pathlib import Path
 
+ERRORS = {"failing": 500, "refusing": 422}
+SLOW = 1.0
+
 
 def answer(path: str, who: dict) -> tuple[int, dict]:
     health = ("/healthz", "/readyz")
     if path == "/readyz" and who["mode"] == "stuck":
         return 503, {"status": "starting"}
-    if path not in health and who["mode"] == "failing":
-        return 500, {}
+    if path not in health:
+        who["served"] += 1
+        if who["mode"] in ERRORS:
+            return ERRORS[who["mode"]], {}
     return 200, {"status": "ok", "path": path, "pid": os.getpid(), **who}
 
 
@@ -32,6 +39,8 @@ async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: 
             elif re.search(r"(?i)^transfer-encoding: chunked", head, re.MULTILINE):
                 await reader.readuntil(b"0\r\n\r\n")
             status, content = answer(head.split(" ", 2)[1], who)
+            if who["mode"] == "slow" and "/healthz" not in content["path"]:
+                await asyncio.sleep(SLOW)
             body = json.dumps(content).encode()
             writer.write(
                 f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n"
@@ -46,7 +55,7 @@ async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: 
 async def serve(options: argparse.Namespace, who: dict) -> None:
     server = await asyncio.start_server(
         lambda reader, writer: talk(reader, writer, who),
-        options.host, options.port, limit=2**20,
+        options.host, options.port, limit=2**20, backlog=2048,
     )  # fmt: skip
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -62,7 +71,7 @@ def main() -> None:
     who = json.loads((options.bundle / "identity.json").read_text(encoding="utf-8"))
     if who["mode"] == "crash":
         sys.exit("boom: this bundle cannot be served")
-    asyncio.run(serve(options, {**who, "environment": options.environment}))
+    asyncio.run(serve(options, {**who, "environment": options.environment, "served": 0}))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def scale_of(feature: profile.Feature) -> Scale | None:
     """
     if feature.low is None or feature.high is None:
         return None
-    low, high = _percentile(feature, 0.05), _percentile(feature, 0.95)
+    low, high = _inner(feature)
+    if high <= low:  # few values
+        low, high = feature.low, feature.high
     beyond = (high - low) / 2
     low, high = max(feature.low, low - beyond), min(feature.high, high + beyond)
     if high <= low:  # it always says the same
@@ -50,12 +52,13 @@ def scale_of(feature: profile.Feature) -> Scale | None:
     return Scale(low, high - low)
 
 
-def _percentile(feature: profile.Feature, share: float) -> float:
+def _inner(feature: profile.Feature) -> tuple[float, float]:
+    """About the 5th and the 95th percentile: the inner borders of the bins that these are in."""
     counts = np.cumsum(feature.counts[1:-2])  # without below, above and null
     if not len(counts) or counts[-1] == 0:
-        return float(feature.low or 0.0) if share < 0.5 else float(feature.high or 0.0)
-    place = int(np.searchsorted(counts, share * counts[-1]))
-    return feature.edges[min(place + (share > 0.5), len(feature.edges) - 1)]
+        return 0.0, 0.0
+    first, last = np.searchsorted(counts, np.array([0.05, 0.95]) * counts[-1]).tolist()
+    return feature.edges[first + 1], feature.edges[last]
 
 
 def scale_in(bundle: Path) -> Scale | None:
