@@ -138,6 +138,7 @@ class Place:
             [sys.executable, str(HERE / "release_kit.py"), json.dumps(given)],
             env={**os.environ, "PYTHONPATH": f"{HERE}:{tests}:{tests.parent}"},
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
