@@ -23,7 +23,6 @@ import psutil
 import support
 from driver_world import Tapped
 from open_load import OpenLoad
-from server_kit import author
 from support import wait_until
 
 from andon.adapters import local
@@ -144,6 +143,8 @@ class Place:
 
     def write_bundles(self, model: str, versions: int) -> None:
         """A small compiled model, under as many version numbers."""
+        from server_kit import author  # heavy, and only the test's own process needs it
+
         made = author("linear")
         for version in map(str, range(1, versions + 1)):
             bundle = f"store/bundles/{model}/v{version}"
