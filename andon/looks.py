@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from andon.ports import Traffic, Usage
 
@@ -14,13 +15,26 @@ Number = int | float
 
 
 @dataclass(frozen=True)
+class Both:
+    """What candidate and champion answered to the same request of the line's own."""
+
+    record: dict[str, Any]
+    candidate: dict[str, Any]
+    champion: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Probe:
-    """What came back for requests with known answers, sent to one version on purpose."""
+    """What came back for requests with known answers, sent to one version on purpose.
+
+    `both`: those that the champion was asked, too; not summed up.
+    """
 
     sent: int = 0
     failed: int = 0
     wrong: int = 0
     example: str = ""
+    both: tuple[Both, ...] = ()
 
     def __add__(self, other: Probe) -> Probe:
         return Probe(
@@ -36,7 +50,7 @@ class Answers:
     """Predictions of one side, probes left out.
 
     `labels`: how often each label was answered (classification). `scores`: the positive class'
-    score, the top score, or the predicted number brought to 0…1 over `Look.span`, one per row.
+    score, the top score, or the predicted number brought to 0…1 over a fixed range, one per row.
     `bad`: answers that are NaN, infinite, or a score outside 0…1; they are in no other figure.
     """
 
@@ -51,13 +65,15 @@ class Answers:
 class Pair:
     """Both answers to the same inputs. `differ`: another label, or another number beyond doubt.
 
-    `slices`: names of the slices (`column=value`) that the inputs are in.
+    `slices`: names of the slices (`column=value`) that the inputs are in. `probe`: the line's own
+    request, sent to both because clients sent too few.
     """
 
     differ: bool
     candidate: float
     champion: float
     slices: tuple[str, ...] = ()
+    probe: bool = False
 
 
 @dataclass(frozen=True)

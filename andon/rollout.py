@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
 
-from andon.spec import AnyStep, Approval, Frozen, GateName, Limits, Mirror, Step
+from andon.spec import AnyStep, Approval, Frozen, GateName, Limits, Load, Mirror, Step
 from andon.verdict import Outcome
 
 
@@ -53,6 +53,7 @@ class Rollout(Frozen):
     `candidate` and `champion` are names of servers; without a champion there is nothing to share
     traffic with, and every step sends all of it to the candidate. `orders` counts what people
     changed: a driver that finds more of them than it knows takes the new state for its own.
+    `load`: in the last step, requests at a steady rate, `load_runs` times.
     """
 
     candidate: str
@@ -66,6 +67,8 @@ class Rollout(Frozen):
     warm_seconds: float = 0.0
     sticky: str = ""
     promotes: bool = True
+    load: Load | None = None
+    load_runs: int = 1
     phase: Phase = Phase.STARTING
     step: int = 0
     since: float

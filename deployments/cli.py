@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from andon.adapters.files import load_settings, model_names
 from andon.errors import LineError
+from deployments import release_cli
 from deployments.data_cli import data
 from deployments.expectations_cli import app as expectations_app
 
@@ -75,26 +76,31 @@ def retrain(model: Model, detach: Detach = False) -> None:
     _run("retrain", {"model": model}, detach)
 
 
+for command in release_cli.COMMANDS:
+    app.command(help=release_cli.told(command))(command)
+
+
 @app.command()
-def rollback(
-    model: Model,
-    to: Annotated[str, typer.Option(help="A version; default: the one before.")] = "",
-    environment: In = "production",
-    detach: Detach = False,
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on showing it, every second, until Ctrl-C.")
+    ] = False,
 ) -> None:
-    """Return to an earlier version at once."""
-    _run("rollback", {"model": model, "version": to, "environment": environment}, detach)
+    """Show what serves where: slots, versions, traffic, health, verdicts; each release at work."""
+    from deployments.parts import parts
 
+    if watch:
+        from deployments.watch import watch as go_on
 
-@app.command()
-def status() -> None:
-    """Show what serves where: slots, versions, weights, health, and the last verdict."""
+        go_on(parts(), out)
+        return
     from deployments.show import incidents, places, platform
 
     settings = load_settings()
     platform(settings, out)
-    places(out)
-    incidents(out)
+    found = parts()
+    places(out, found)
+    incidents(out, found)
 
 
 @app.command()
@@ -102,17 +108,23 @@ def history(
     model: Model,
     environment: In = "production",
     at: Annotated[str, typer.Option(help="A time (ISO 8601; UTC if it has no zone).")] = "",
+    release: Annotated[
+        int, typer.Option("--release", help="A release's number: all of its states.")
+    ] = 0,
 ) -> None:
-    """Show what served when, and why: every release with its lineage and verdicts."""
-    from deployments.show import releases, served_at
+    """Show what served when, and why: every release, its lineage, verdicts, and who said what."""
+    from deployments.parts import parts
+    from deployments.show import one_release, releases, served_at
 
     if model not in model_names(load_settings().project):
         known = ", ".join(model_names(load_settings().project))
         raise LineError(f"no model project {model!r} under models/; there are: {known}")
     if at:
-        served_at(out, model, environment, _time(at))
+        served_at(out, parts(), model, environment, _time(at))
+    elif release:
+        one_release(out, parts(), model, release)
     else:
-        releases(out, model)
+        releases(out, parts(), model)
 
 
 @app.command()

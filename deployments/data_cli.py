@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from andon.adapters.files import load_settings, load_spec
-from andon.adapters.sources import Tell
 from andon.errors import DataError, LineError
 
 if TYPE_CHECKING:
     from andon.adapters.ledger import Ledger
+    from andon.adapters.sources import Tell
     from andon.settings import Settings
 
 data = typer.Typer(

@@ -12,25 +12,27 @@ from tasks.document import write_card
 from tasks.evaluate import evaluate
 from tasks.explain import explain
 from tasks.line import Job, at_work, pull_the_cord
+from tasks.production import to_production
 from tasks.register import attach, mirror, record, register, reports
 from tasks.release import roll_out
-from tasks.results import Released, Snapshot
+from tasks.results import Built, Released, Snapshot
 from tasks.snapshot import take_snapshot
 from tasks.split import split_rows
 from tasks.summary import sum_up
 from tasks.train import train
+from tasks.turns import Turn, turn
 from tasks.validate import validate
 
 
 @flow(name="deliver", flow_run_name="deliver {model}")
 def deliver(model: Model, trigger: Trigger = "by hand") -> Released:
     """Snapshot, validate, train, evaluate, register, bundle, and release a model."""
-    with at_work("deliver", model, trigger) as job:
-        return build_and_release(job, take_snapshot(job))
+    with at_work("deliver", model, trigger) as job, turn(job) as mine:
+        return release_built(job, mine, mine.built or mine.keep(build(job, take_snapshot(job))))
 
 
-def build_and_release(job: Job, snapshot: Snapshot) -> Released:
-    """The line from a snapshot on; `deliver` and `retrain` share it."""
+def build(job: Job, snapshot: Snapshot) -> Built:
+    """The line from a snapshot up to production; `deliver` and `retrain` share it."""
     validated = validate(job, snapshot)
     pull_the_cord("validation", validated.verdicts)
     split = split_rows(job, snapshot)
@@ -61,8 +63,15 @@ def build_and_release(job: Job, snapshot: Snapshot) -> Released:
     roll_out(job, version, "staging")
     mirror(job)
     pull_the_cord("the release to production", check_code(job))
-    released = roll_out(job, version, "production")
+    return Built(
+        snapshot=snapshot, trained=trained, evaluated=evaluated, version=version, verdicts=found
+    )
+
+
+def release_built(job: Job, mine: Turn, built: Built) -> Released:
+    """From there to live traffic; a run that comes back after a wait, or a kill, begins here."""
+    built, released = to_production(job, mine, built)
     mirror(job)
-    verdicts = [it for station in reversed(found.values()) for it in station]
-    sum_up(job, snapshot, trained, evaluated, verdicts, released)
+    verdicts = [it for station in reversed(built.verdicts.values()) for it in station]
+    sum_up(job, built.snapshot, built.trained, built.evaluated, verdicts, released)
     return released

@@ -15,7 +15,7 @@ def monitor(
     model: Model, environment: Environment = "production", trigger: Trigger = "by hand"
 ) -> Watched:
     """Judge the latest window of live traffic; raise alerts, or close incidents."""
-    with at_work("monitor", model, trigger, queue=False) as job:
+    with at_work("monitor", model, trigger) as job:
         watched = watch(job, environment)
         act_on(job, environment, watched)
         return watched

@@ -7,11 +7,12 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.deliver import build_and_release
+from flows.deliver import build, release_built
 from flows.parameters import Model, Trigger
 from tasks.line import at_work
 from tasks.results import Released
 from tasks.retrain import answering, gather, take_up
+from tasks.turns import turn
 
 AlertId = Annotated[str, Field(max_length=64, description="the alert to answer; empty: none")]
 
@@ -19,8 +20,9 @@ AlertId = Annotated[str, Field(max_length=64, description="the alert to answer; 
 @flow(name="retrain", flow_run_name="retrain {model}")
 def retrain(model: Model, alert_id: AlertId = "", trigger: Trigger = "by hand") -> Released | None:
     """Build a challenger on live labelled rows and deliver it; an alert is answered once."""
-    with at_work("retrain", model, trigger) as job:
+    with at_work("retrain", model, trigger) as job, turn(job) as mine:
         if not take_up(job, alert_id):
             return None
         with answering(job, alert_id):
-            return build_and_release(job, gather(job, alert_id))
+            built = mine.built or mine.keep(build(job, gather(job, alert_id)))
+            return release_built(job, mine, built)

@@ -18,8 +18,11 @@ def rollback(
     environment: Environment = "production",
     trigger: Trigger = "by hand",
 ) -> Released:
-    """Return to a version (none: the one before the champion); interrupts a release at work."""
-    with at_work("rollback", model, trigger, queue=False) as job:
+    """Return to a version; interrupts a release at work.
+
+    Without a version: from a release at work to the champion, else to the one before the champion.
+    """
+    with at_work("rollback", model, trigger) as job:
         released = roll_back(job, version or version_before(job, environment), environment)
         mirror(job)
         return released

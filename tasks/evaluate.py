@@ -49,7 +49,10 @@ def _live(job: Job, line: Line) -> Window:
     if release is None or job.flow == "retrain":
         return Window((), {})
     since = release.ended_at or 0.0
-    return read_window(line.settings, PRODUCTION, job.model, since=since, latest=LIVE_ROWS)
+    live = line.ledger.live_spans(PRODUCTION, job.model, since)
+    return read_window(
+        line.settings, PRODUCTION, job.model, since=since, latest=LIVE_ROWS, live=live
+    )
 
 
 def _read(job: Job, snapshot: Snapshot, trained: Trained) -> str:

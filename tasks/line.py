@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from prefect import get_run_logger, runtime, task
+from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.exceptions import Pause
+from sqlalchemy.exc import OperationalError
 
 from andon.adapters import database
 from andon.adapters.driver import Driver
-from andon.adapters.files import demand_room, load_settings, load_spec
-from andon.adapters.ledger import Ledger, lock, open_ledger
+from andon.adapters.files import load_settings, load_spec
+from andon.adapters.ledger import Ledger, open_ledger
 from andon.adapters.local import local_driver
 from andon.errors import DataError, GatewayError, LineError, PlatformError
 from andon.settings import Settings
@@ -26,6 +28,7 @@ from andon.verdict import Outcome, Verdict, gate
 P = ParamSpec("P")
 R = TypeVar("R")
 PRODUCTION = "production"
+WAITING = "waiting"  # of a run that is suspended until a person has answered
 PATIENCE = 60.0  # seconds for which the ledger's database may be away
 
 
@@ -75,7 +78,6 @@ def line_for(model: str) -> Line:
 def _transient(error: object) -> bool:
     """Whether trying again can help: the world failed, not the input."""
     import httpx
-    from sqlalchemy.exc import OperationalError
 
     if isinstance(error, DataError | GateStopped):
         return False
@@ -123,37 +125,52 @@ def station(
 
 
 @contextmanager
-def at_work(flow: str, model: str, trigger: str, *, queue: bool = True) -> Iterator[Job]:
-    """One flow run on the ledger, from start to end; `queue` waits for others on this model."""
+def at_work(flow: str, model: str, trigger: str, *, reads_spec: bool = True) -> Iterator[Job]:
+    """One flow run on the ledger, from start to end.
+
+    `reads_spec`: every problem of the spec stops it before any work.
+    """
     settings = load_settings()
-    ledger, log = _patiently(lambda: ledger_of(settings)), get_run_logger()
+    ledger = patiently(lambda: ledger_of(settings))
     run_id = str(runtime.flow_run.get_id() or "")
     job = Job(run_id=run_id, flow=flow, model=model, trigger=trigger)
-    _patiently(lambda: ledger.start_run(run_id, flow=flow, model=model, trigger=trigger))
+    patiently(lambda: ledger.start_run(run_id, flow=flow, model=model, trigger=trigger))
     try:
         if runtime.flow_run.get_run_count() > 1:
             _end_killed_stations(run_id)
-        load_spec(settings.project, model)  # every problem of the spec, before any work
-        if queue:
-            busy = f"another delivery of {model} is at work; this run waits for it"
-            with lock(ledger, f"line/{model}", lambda: log.info(busy)):
-                demand_room(settings)
-                yield job
-        else:
-            yield job
+        if reads_spec:
+            load_spec(settings.project, model)
+        yield job
     except BaseException as error:  # a cancelled run ends by more than an Exception
-        outcome = "stopped" if isinstance(error, GateStopped) else "failed"
-        outcome = outcome if isinstance(error, Exception) else "interrupted"
-        message = f"{error}"
-        _patiently(lambda: ledger.end_run(run_id, outcome, message))
+        outcome, message = _outcome(error), _message(error)
+        patiently(lambda: ledger.end_run(run_id, outcome, message))
+        if isinstance(error, OperationalError):
+            raise PlatformError(message) from error
         raise
-    _patiently(lambda: ledger.end_run(run_id, "completed", ""))
+    patiently(lambda: ledger.end_run(run_id, "completed", ""))
 
 
-def _patiently(act: Callable[[], R]) -> R:
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, Pause):
+        return WAITING
+    if isinstance(error, GateStopped):
+        return "stopped"
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, Pause):
+        return "a person is asked; the run goes on with the answer"
+    if isinstance(error, OperationalError):
+        return (
+            f"the ledger's database does not answer ({error.orig}); what serves goes on as it is; "
+            "run it again"
+        )
+    return f"{error}"
+
+
+def patiently(act: Callable[[], R]) -> R:
     """Through a restart of the database: a run's begin and end are no station that is retried."""
-    from sqlalchemy.exc import OperationalError
-
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -182,7 +199,7 @@ def _end_killed_stations(run_id: str) -> None:
 
 def keep(job: Job, station_name: str, subject: str, verdicts: Iterable[Verdict]) -> None:
     """Write verdicts to the ledger."""
-    line_for(job.model).ledger.add_verdicts(
+    ledger_of(load_settings()).add_verdicts(
         verdicts, run_id=job.run_id, model=job.model, station=station_name, subject=subject
     )
 
@@ -192,7 +209,7 @@ def kept(job: Job, station_name: str, subject: str) -> list[Verdict]:
     fields = Verdict.model_fields
     return [
         Verdict(**{name: getattr(it, name) for name in fields})
-        for it in line_for(job.model).ledger.verdicts(job.model)
+        for it in ledger_of(load_settings()).verdicts(job.model)
         if (it.run_id, it.station, it.subject) == (job.run_id, station_name, subject)
     ]
 

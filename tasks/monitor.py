@@ -47,13 +47,15 @@ def watch(job: Job, environment: str) -> Watched:
 
 
 def _window(line: Line, environment: str, champion: Release, monitor: Monitor) -> Window:
+    since = champion.ended_at or 0.0
     return read_window(
         line.settings,
         environment,
         line.spec.name,
         version=champion.version,
-        since=champion.ended_at or 0.0,
+        since=since,
         latest=monitor.window_rows,
+        live=line.ledger.live_spans(environment, line.spec.name, since),
     )
 
 

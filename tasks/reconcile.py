@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from andon.adapters.files import load_settings, model_names
 from andon.adapters.mlflow_mirror import mend
 from andon.adapters.mlflow_registry import Registry
 from andon.errors import LineError
+from andon.rollout import Phase
+from tasks.approval import guard_for, wake
 from tasks.events import send
 from tasks.line import ledger_of, line_for, station
 
@@ -38,13 +41,38 @@ def restore() -> dict[str, str]:
             done[place] = line_for(model).driver.restore(environment, model)
         except LineError as error:
             done[place] = f"failed: {error}"
-        log.info("%s: %s", place, done[place])
-    rows = [f"| {place} | {what} |" for place, what in done.items()]
+        # What was mended is a warning: somebody's hand, or something that died.
+        log.log(
+            logging.WARNING if "; mended: " in done[place] else logging.INFO,
+            "%s: %s",
+            place,
+            done[place],
+        )
+    rows = [f"| {place} | {what.replace('|', '/')} |" for place, what in done.items()]
     table = "\n".join(["| place | as the ledger says |", "| --- | --- |", *rows])
     create_markdown_artifact(
         table, key="reconciled", description="every place, made as it should be"
     )
     return done
+
+
+@station()
+def guard_the_waiting() -> dict[str, str]:
+    """A guard for every release that waits for a person, and that nobody drives.
+
+    Runs whose question is settled meanwhile go on.
+    """
+    settings = load_settings()
+    ledger = ledger_of(settings)
+    done = {}
+    for environment, model in ledger.places():
+        release = ledger.unfinished(environment, model)
+        if release is None or environment not in settings.environments:
+            continue
+        waits = release.rollout.approval is not None or release.rollout.phase is Phase.PAUSED
+        if waits and guard_for(model, environment, "reconcile"):
+            done[f"release of {environment}/{model}"] = f"v{release.version} has a guard again"
+    return done | {f"run {name}": "goes on" for name in wake(ledger)}
 
 
 @station()

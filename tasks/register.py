@@ -16,9 +16,8 @@ from andon.adapters.builds import read_facts
 from andon.adapters.files import file_hash, key_of
 from andon.adapters.ledger import Candidate
 from andon.adapters.mlflow_files import Extras
-from andon.adapters.mlflow_mirror import mirror as mirror_aliases
+from andon.adapters.mlflow_mirror import mirror_or_tell
 from andon.adapters.mlflow_registry import BUILD, SERVED, Build, Registry, Rows, shown
-from andon.errors import LineError
 from andon.spec import Frozen
 from andon.verdict import gate
 from tasks.line import Job, Line, line_for, station
@@ -209,11 +208,11 @@ def reports(*results: Frozen) -> tuple[str, ...]:
 def mirror(job: Job) -> None:
     """Make MLflow's aliases as the ledger says. A silent MLflow changes nothing that serves."""
     line, log = line_for(job.model), get_run_logger()
-    try:
-        for change in mirror_aliases(line.ledger, Registry(line.settings.registry_url), job.model):
-            log.info("MLflow: %s", change)
-    except LineError as error:
-        log.warning("MLflow's aliases are not as the ledger says, reconcile will see: %s", error)
+    changes, wrong = mirror_or_tell(line.ledger, line.settings.registry_url, job.model)
+    for change in changes:
+        log.info("MLflow: %s", change)
+    if wrong:
+        log.warning("MLflow's aliases are not as the ledger says, reconcile will see: %s", wrong)
 
 
 @station()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from andon.spec import Frozen
 from andon.verdict import Verdict
 
+ASKS = "approval-"
+
 
 class Snapshot(Frozen):
     """One version of a data set; `kind` says whether it is the project's or made of live rows."""
@@ -87,13 +89,38 @@ class Bundled(Frozen):
     verdicts: tuple[Verdict, ...]
 
 
+class Built(Frozen):
+    """All that a delivery made, up to production; `verdicts` are by station, the first first."""
+
+    snapshot: Snapshot
+    trained: Trained
+    evaluated: Evaluated
+    version: str
+    verdicts: dict[str, tuple[Verdict, ...]]
+
+
 class Released(Frozen):
-    """How a release ended."""
+    """How a release ended, or that it waits for a person, or was compared with another champion."""
 
     environment: str
     version: str
     outcome: str
     reason: str
+
+
+class Asked(Frozen):
+    """A step that a person has to say yes to: of which release, until when, and what to know."""
+
+    release: int
+    step: int
+    approve: str
+    until: float
+    about: str
+
+    @property
+    def key(self) -> str:
+        """The same however often the run comes back."""
+        return f"{ASKS}{self.release}-{self.step}"
 
 
 class Watched(Frozen):

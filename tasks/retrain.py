@@ -64,7 +64,8 @@ def gather(job: Job, alert_id: str) -> Snapshot:
     """A new snapshot of labelled live rows, with the project's own rows if the spec wants them."""
     line = line_for(job.model)
     since = line.ledger.alert(alert_id).window_start if alert_id else 0.0
-    window = read_window(line.settings, PRODUCTION, job.model, since=since)
+    live = line.ledger.live_spans(PRODUCTION, job.model, since)
+    window = read_window(line.settings, PRODUCTION, job.model, since=since, live=live)
     if window.masked:
         raise DataError(
             f"live rows lack the columns that model.yaml's logging.mask leaves out of the log "

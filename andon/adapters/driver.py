@@ -14,16 +14,18 @@ from typing import Literal
 from andon import rollout as machine
 from andon.adapters.ledger import Candidate, Ledger, Release, lock
 from andon.adapters.step_watch import ProbeFunction, StepWatch, unmeasured
+from andon.adapters.watching.loading import GatewayLoad, LoadFunction
 from andon.adapters.world import WorldMaker
 from andon.errors import GatewayError, Overtaken, TargetError
 from andon.ports import Gateway, Target
 from andon.rollout import Phase, Rollout
 from andon.settings import Settings
-from andon.spec import AllAtOnce, AnyPlan, AnyStep, Limits, ShadowOnly, Step
+from andon.spec import AllAtOnce, AnyPlan, AnyStep, Limits, Load, ShadowOnly, Step
 from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 ABANDONED_SECONDS = 900.0
+AT_WORK = "a release is at work"  # what `restore` says while somebody drives
 # For a version that is known: it only has to be ready, and to be itself.
 AT_ONCE = AllAtOnce(
     strategy="all_at_once", steps=(Step(weight=100, seconds=0, min_requests=0, gate=()),)
@@ -41,6 +43,7 @@ class Order:
     """What is asked of a release: where, by which plan, within which limits, and by whom.
 
     `against`: the champion that the candidate was compared with ("": none); None: whoever it is.
+    `load`: requests at a steady rate in the last step, `load_runs` times.
     """
 
     environment: str
@@ -51,6 +54,8 @@ class Order:
     kind: Literal["release", "rollback"] = "release"
     inconclusive_seconds: float = 60.0
     against: str | None = None
+    load: Load | None = None
+    load_runs: int = 1
 
 
 class Driver:
@@ -69,6 +74,7 @@ class Driver:
     ) -> None:
         self._settings, self._ledger = settings, ledger
         self._target, self._gateway, self._probe = target, gateway, probe
+        self.send_load: LoadFunction = GatewayLoad(settings)
         self._clock, self._sleep = clock, sleep
         self._world = WorldMaker(settings, ledger, target, gateway, clock=clock, sleep=sleep)
 
@@ -157,7 +163,7 @@ class Driver:
                 told = f"v{release.version}: {release.rollout}"
                 return f"{told}; mended: {'; '.join(mended)}" if mended else told
         except _AtWork:
-            return "a release is at work"
+            return AT_WORK
 
     def _settled(self, environment: str, model: str) -> Release | None:
         """The release whose state holds now; what has been left too long is ended first."""
@@ -170,6 +176,8 @@ class Driver:
                 self._ledger.save_release(release, machine.abort(state, self._clock(), why))
                 release = None
         release = release or self._ledger.champion(environment, model)
+        if release is None:  # nothing may be left of one that nothing was before
+            release = next(iter(self._ledger.releases(model, environment, limit=1)), None)
         if release is not None and release.rollout.ended:
             cooled = machine.cool(release.rollout, self._clock())
             if cooled != release.rollout:
@@ -200,6 +208,8 @@ class Driver:
             pause_seconds=plan.pause_within,
             warm_seconds=plan.keep_warm,
             sticky=plan.sticky.cookie if plan.sticky else "",
+            load=order.load,
+            load_runs=order.load_runs,
             promotes=champion is None or not isinstance(plan, ShadowOnly),
             since=self._clock(),
         )
@@ -268,17 +278,21 @@ class Driver:
         return found
 
     def _watch(self) -> StepWatch:
-        return StepWatch(self._settings, self._target, self._gateway, self._probe, self._clock)
+        parts = self._settings, self._target, self._gateway, self._probe, self._clock
+        return StepWatch(*parts, self.send_load)
 
     def _make_way(self, candidate: Candidate, order: Order) -> None:
         """End what is in progress, where the order does not wait for it, nor can resume it."""
         why = "a rollback was asked for"
         if order.kind == "release":
-            if order.plan.newer == "queue":
+            ended = self._ledger.ended_by(order.run_id, order.environment, candidate)
+            if order.plan.newer == "queue" or ended:
                 return
             why = f"superseded by version {candidate.version}"
         while found := self._ledger.unfinished(order.environment, candidate.model):
             mine = found.version == candidate.version
+            if order.kind == "release" and int(found.version) > int(candidate.version):
+                return  # an older one that comes late is not newer
             if mine and (order.kind == "release" or found.kind == "rollback"):
                 return
             state = machine.abort(found.rollout, self._clock(), why)

@@ -5,8 +5,8 @@ Predictions are in Arrow streams (`serving/segments.py`), labels in lines (`serv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 from numpy.typing import NDArray
 
+from andon.adapters.arrow_segments import INPUT, OUTPUT, Batch, read_segment
 from andon.settings import Settings
 
-FACTS = ("model", "version", "environment")
-INPUT, OUTPUT = "in.", "out."
-NAIVE, INSTANT = pa.timestamp("us"), pa.timestamp("us", "UTC")
-COLUMNS = {"id": pa.string(), "time": INSTANT, "latency_ms": pa.float32(), "probe": pa.bool_()}
-CELLS = (pa.float64(), pa.int64(), pa.bool_(), pa.string(), INSTANT)
-GOES_ON = b"\xff" * 4  # every message begins so
+NAIVE = pa.timestamp("us")
 CLOCKS = 1.0  # seconds: a file's time may be behind that of the last row in it
+Spans = Mapping[str, Sequence[tuple[float, float]]]  # by version, from and until when
 
 
 @dataclass(frozen=True)
@@ -63,10 +59,15 @@ def read_window(
     version: str | None = None,
     since: float = 0.0,
     latest: int | None = None,
+    live: Spans | None = None,
 ) -> Window:
-    """Rows of one version (or all) since a time, at most the `latest` ones; probes are left out."""
+    """Rows of one version (or all) since a time, at most the `latest` ones; probes are left out.
+
+    `live`: when each version answered clients (`Ledger.live_spans`). What a version logged at other
+    times are answers to copies, which nobody got; None: all rows count.
+    """
     folder = settings.inference_log / environment / model
-    batches, corrupt = _batches(folder.glob(f"{version or '*'}/*.arrows"), since, latest)
+    batches, corrupt = _batches(folder.glob(f"{version or '*'}/*.arrows"), since, latest, live)
     rows: list[dict[str, Any]] = []
     masked: frozenset[str] = frozenset()
     for batch in batches:
@@ -81,30 +82,19 @@ def read_window(
     return Window(tuple(rows), labels, corrupt + more, masked)
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Some rows, when each came (microseconds), and what is the same for all of them."""
-
-    rows: pa.RecordBatch
-    times: NDArray[np.int64]
-    facts: dict[str, str]
-    masked: frozenset[str]
-
-    def part(self, some: NDArray[np.bool_]) -> _Batch:
-        return replace(self, rows=self.rows.filter(pa.array(some)), times=self.times[some])
-
-
-def _batches(paths: Iterable[Path], since: float, latest: int | None) -> tuple[list[_Batch], int]:
+def _batches(
+    paths: Iterable[Path], since: float, latest: int | None, live: Spans | None
+) -> tuple[list[Batch], int]:
     """Those with the rows that are wanted, and only these rows in them; and what was corrupt."""
-    found: list[_Batch] = []
+    found: list[Batch] = []
     corrupt = 0
     first = int(since * 1e6)  # no row before this is wanted
     for ended, path in sorted(((it.stat().st_mtime, it) for it in paths), reverse=True):
         if (ended + CLOCKS) * 1e6 < first:
             break
-        batches, bad = _segment(path)
+        batches, bad = read_segment(path)
         corrupt += bad
-        found += batches
+        found += batches if live is None else [it.part(_is_live(it, live)) for it in batches]
         if latest is not None:
             times = np.concatenate([np.empty(0, np.int64), *(it.times for it in found)])
             times = times[times >= first]
@@ -114,7 +104,14 @@ def _batches(paths: Iterable[Path], since: float, latest: int | None) -> tuple[l
     return _last(found, latest), corrupt
 
 
-def _last(batches: list[_Batch], latest: int | None) -> list[_Batch]:
+def _is_live(batch: Batch, live: Spans) -> NDArray[np.bool_]:
+    answered = np.zeros(len(batch.times), dtype=np.bool_)
+    for begin, end in live.get(batch.facts["version"], ()):
+        answered |= (batch.times >= begin * 1e6) & (batch.times < end * 1e6)
+    return answered
+
+
+def _last(batches: list[Batch], latest: int | None) -> list[Batch]:
     """Without the rows that are too many: of one microsecond there can be several."""
     many = sum(len(it.times) for it in batches)
     if latest is not None and many > latest:
@@ -127,63 +124,7 @@ def _last(batches: list[_Batch], latest: int | None) -> list[_Batch]:
     return [it for it in batches if len(it.times)]
 
 
-def _segment(path: Path) -> tuple[list[_Batch], int]:
-    """What is in a segment, up to where its writer is, or was when it was killed."""
-    raw = path.read_bytes()  # not mapped: its writer takes half batches back
-    source = pa.BufferReader(raw)
-    whole: list[pa.RecordBatch] = []
-    corrupt = begun = 0
-    try:
-        stream = pa.ipc.open_stream(source)
-        facts = _facts(stream.schema)
-        masked = frozenset(msgspec.json.decode(facts.pop("masked"), type=list[str]))
-        while True:
-            begun = source.tell()
-            rows = stream.read_next_batch()
-            if _is_sound(rows):
-                whole.append(rows)
-            else:
-                corrupt += 1
-    except StopIteration:
-        pass
-    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, msgspec.MsgspecError):
-        # At its end a message is still being written, or never was: that is no damage.
-        begins = GOES_ON.startswith(raw[begun : begun + len(GOES_ON)])
-        corrupt += not begins or source.tell() < len(raw)
-    if not whole:
-        return [], corrupt
-    together = pa.Table.from_batches(whole).combine_chunks().to_batches()
-    return [_without_probes(it, facts, masked) for it in together], corrupt
-
-
-def _is_sound(rows: pa.RecordBatch) -> bool:
-    try:
-        rows.validate(full=True)
-    except pa.ArrowException:
-        return False
-    return not any(rows[name].null_count for name in COLUMNS)
-
-
-def _without_probes(rows: pa.RecordBatch, facts: dict[str, str], masked: frozenset[str]) -> _Batch:
-    times = rows["time"].cast(pa.int64()).to_numpy(zero_copy_only=False)
-    probes = rows["probe"].to_numpy(zero_copy_only=False)
-    return _Batch(rows, times, facts, masked).part(~probes)
-
-
-def _facts(schema: pa.Schema) -> dict[str, str]:
-    """What stands in the schema's metadata; raises ValueError or KeyError if it is not ours."""
-    names = schema.names
-    for name, kind in zip(names, schema.types, strict=True):
-        fits = COLUMNS.get(name) == kind or (name.startswith((INPUT, OUTPUT)) and kind in CELLS)
-        if not fits or names.count(name) > 1:
-            raise ValueError(f"a column {name} of {kind}")
-    if not COLUMNS.keys() <= set(names):
-        raise ValueError("a column is missing")
-    given = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-    return {name: given[f"andon.{name}"] for name in (*FACTS, "masked")}
-
-
-def _rows(batch: _Batch) -> list[dict[str, Any]]:
+def _rows(batch: Batch) -> list[dict[str, Any]]:
     cells = {name: _cells(batch.rows[name]) for name in batch.rows.schema.names}
     shares = zip(
         cells["id"],

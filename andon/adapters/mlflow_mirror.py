@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from andon.adapters import mlflow_client
 from andon.adapters.ledger import Ledger, lock
 from andon.adapters.mlflow_registry import Registry
+from andon.errors import LineError
 from andon.registered import ALIASES, Known, aliases_wanted
 from andon.rollout import Phase
 
@@ -40,6 +42,23 @@ def mirror(ledger: Ledger, registry: Registry, model: str) -> list[str]:
             if aliases_wanted(known(ledger, model)) == wanted:
                 break
     return changed
+
+
+def mirror_or_tell(
+    ledger: Ledger, url: str, model: str, *, patient: bool = True
+) -> tuple[list[str], str]:
+    """As `mirror`, for the server at `url`: what was changed, and what went wrong ("": nothing).
+
+    A silent MLflow changes nothing that serves, so it raises nothing; without patience it is asked
+    once, before the library is loaded.
+    """
+    silent = None if patient else mlflow_client.problem(url)
+    if silent is not None:
+        return [], silent
+    try:
+        return mirror(ledger, Registry(url), model), ""
+    except LineError as error:
+        return [], str(error)
 
 
 def _set(registry: Registry, model: str, wanted: dict[str, str]) -> list[str]:

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from andon.adapters.driver import Driver, Order
 from andon.adapters.fakes import FakeGateway, FakeTarget
 from andon.adapters.ledger import Candidate, Ledger, open_ledger
-from andon.looks import Probe
+from andon.adapters.watching.loading import LoadFunction
+from andon.looks import Both, Probe
 from andon.rollout import Phase
 from andon.settings import Settings
 from andon.spec import Canary, Limits, Plan, ShadowOnly, Step
@@ -43,6 +44,14 @@ KINDS = {_name_of(it): it for it in (Canary, ShadowOnly)}
 
 def server(version: str) -> str:
     return f"production-churn-v{version}"
+
+
+def answer(i: int, otherwise: bool) -> dict[str, Any]:
+    """What is said of row i, as a client gets it."""
+    score = 0.1 + 0.01 * (i % 20)
+    score = 1 - score if otherwise else score
+    label = "yes" if score >= 0.5 else "no"
+    return {"label": label, "probabilities": {"no": 1 - score, "yes": score}}
 
 
 def kill() -> None:
@@ -97,6 +106,8 @@ class DriverWorld:
         self.target, self.gateway = FakeTarget(), FakeGateway()
         self.tap: Callable[[str], None] = untapped
         self.busy = True  # clients send requests
+        self.differ: set[str] = set()  # versions that answer otherwise than others
+        self.load: LoadFunction | None = None
         self._served = False  # from here on there is always a champion
 
     def close(self) -> None:
@@ -112,7 +123,7 @@ class DriverWorld:
         def tapped(inner: object) -> Any:
             return Tapped(inner, tap)
 
-        return Driver(
+        driver = Driver(
             self.settings,
             tapped(self.ledger),
             tapped(self.target),
@@ -121,6 +132,8 @@ class DriverWorld:
             clock=self.clock,
             sleep=tapped(self).sleep,
         )
+        driver.send_load = self.load or driver.send_load
+        return driver
 
     def plain_driver(self) -> Driver:
         """A new process whose calls nobody taps: another person's."""
@@ -135,9 +148,21 @@ class DriverWorld:
             for _ in range(CLIENTS):
                 self.gateway.send(*PLACE)
 
-    def probe(self, *, environment: str, model: str, version: str, bundle: Path, n: int) -> Probe:
+    def probe(
+        self, *, environment: str, model: str, version: str, bundle: Path, n: int,
+        against: str = "", mirrored: bool = False,
+    ) -> Probe:  # fmt: skip
+        """Asks the champion, too, if it is to be compared: but for versions that `differ` all
+        answer alike."""
         replies = [self.gateway.send(environment, model, version) for _ in range(n)]
-        return Probe(sent=n, failed=sum(it.status != 200 for it in replies))
+        both = []
+        for i, reply in enumerate(replies if against else []):
+            theirs = self.gateway.send(environment, model, None if mirrored else against)
+            if {reply.status, theirs.status} == {200}:
+                said = (answer(i, it in self.differ) for it in (version, against))
+                both.append(Both({"x": i}, *said))
+        failed = sum(it.status != 200 for it in replies)
+        return Probe(sent=n, failed=failed, both=tuple(both))
 
     def candidate(self, version: str) -> Candidate:
         return self.ledger.add_candidate(

@@ -154,6 +154,47 @@ def test_a_newer_version_that_supersedes_ends_it(world):
     assert world.end()[:2] == ("3", ["1", "3"])
 
 
+def test_a_run_that_was_superseded_and_comes_back_ends_nobody(world):
+    waiting(world, newer="supersede")
+    newest = world.order("3", steps=ASKS, newer="supersede")
+    left, _ = world.driver().release(world.candidate("3"), newest, leave_at_approval=True)
+    ended, _ = world.ledger.releases("churn", limit=2)[::-1]
+    assert (ended.version, ended.rollout.reason) == ("2", "superseded by version 3")
+    with lock(world.ledger, "release/production/churn"), pytest.raises(Waits):
+        world.driver().release(
+            world.candidate("2"), world.order("2", newer="supersede"), waiting=wait
+        )
+    assert world.ledger.unfinished(*PLACE).revision == left.revision
+
+
+def test_an_older_version_that_comes_late_supersedes_nothing(world):
+    newest = world.order("3", steps=ASKS)
+    left, _ = world.driver().release(world.candidate("3"), newest, leave_at_approval=True)
+    with lock(world.ledger, "release/production/churn"), pytest.raises(Waits):
+        world.driver().release(
+            world.candidate("2"), world.order("2", newer="supersede"), waiting=wait
+        )
+    assert world.ledger.unfinished(*PLACE).revision == left.revision
+
+
+class Waits(Exception):
+    pass
+
+
+def wait() -> None:
+    raise Waits
+
+
+def test_of_a_first_version_that_is_aborted_nothing_is_left(tmp_path):
+    with closing(DriverWorld(tmp_path)) as world:
+        order = world.order("1", steps=(STEPS[-1], APPROVAL, STEPS[-1]))
+        world.driver().release(world.candidate("1"), order, leave_at_approval=True)
+        world.driver().command(*PLACE, partial(abort, reason="no"))
+        world.driver().restore(*PLACE)
+        assert world.target.names() == set()
+        assert world.gateway.route(*PLACE) is None
+
+
 def test_a_word_that_does_not_apply_changes_nothing(world):
     driver = world.plain_driver()
     assert driver.command(*PLACE, partial(abort, reason="x")) is None

@@ -6,6 +6,7 @@ Each of these was broken by some release of a library that the lock holds back (
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -41,7 +42,7 @@ def deployment(api: httpx.Client, name: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "name", ["deliver", "release", "monitor", "retrain", "rollback", "reconcile"]
+    "name", ["deliver", "release", "guard", "monitor", "retrain", "rollback", "reconcile"]
 )
 def test_every_flow_is_deployed(api, name):
     found = deployment(api, name)
@@ -78,3 +79,19 @@ def test_an_alert_event_starts_retrain_with_its_parameters(api):
     wait_until(started, 120, "a run of retrain by the automation")
     assert runs[0]["parameters"]["model"] == "churn"
     assert runs[0]["parameters"]["alert_id"] == alert.hex
+
+
+def test_a_guard_that_crashes_starts_reconcile(api):
+    path = f"/deployments/{deployment(api, 'guard')['id']}/create_flow_run"
+    run = api.post(path, json={"parameters": {"model": "churn"}}).raise_for_status().json()
+    wanted = deployment(api, "reconcile")["id"]
+    states = itertools.cycle(("CRASHED", "SCHEDULED"))
+
+    def started() -> bool:
+        body = {"state": {"type": next(states)}, "force": True}
+        api.post(f"/flow_runs/{run['id']}/set_state", json=body).raise_for_status()
+        body = {"deployments": {"id": {"any_": [wanted]}}}
+        found = api.post("/flow_runs/filter", json=body).raise_for_status().json()
+        return any(not it["auto_scheduled"] for it in found)
+
+    wait_until(started, 120, "a run of reconcile by the automation")

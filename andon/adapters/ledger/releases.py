@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import sqlalchemy as sa
@@ -152,6 +153,34 @@ class ReleaseBook:
         with self.engine.connect() as tx:
             rows = tx.execute(query).mappings()
             return [Transition(**{k: v for k, v in row.items() if k != "seq"}) for row in rows]
+
+    def live_spans(
+        self, environment: str, model: str, since: float = 0.0
+    ) -> dict[str, list[tuple[float, float]]]:
+        """When each version had a share of the traffic, by version; the last one has no end (inf).
+
+        A split is written down right before it is made: at its borders it is known to about the
+        second that this takes.
+        """
+        mine = t.transitions.join(t.releases, t.transitions.c.release == t.releases.c.seq)
+        query = (
+            sa.select(t.transitions.c.weights, t.transitions.c.at)
+            .select_from(mine)
+            .where(self._place(environment, model))
+            .order_by(t.transitions.c.seq)
+        )
+        with self.engine.connect() as tx:
+            splits = [(dict(row.weights), row.at) for row in tx.execute(query)]
+        spans: dict[str, list[tuple[float, float]]] = {}
+        ends = [at for _, at in splits[1:]] + [inf]
+        for (weights, begin), end in zip(splits, ends, strict=True) if splits else ():
+            for name in (name for name, weight in weights.items() if weight and end > since):
+                found = spans.setdefault(name.removeprefix(f"{environment}-{model}-v"), [])
+                if found and found[-1][1] == begin:
+                    found[-1] = (found[-1][0], end)
+                else:
+                    found.append((begin, end))
+        return spans
 
     @staticmethod
     def _place(environment: str, model: str) -> sa.ColumnElement[bool]:

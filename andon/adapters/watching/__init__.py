@@ -1,0 +1,1 @@
+"""What a release measures of the world at each look: increments, and never all of it again."""
