@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from docker_kit import make_bundle
+from docker_kit import MODEL, make_bundle
 from server_kit import logged
 from support import wait_until
 from target_worlds import ready
@@ -74,8 +74,8 @@ def test_the_limits_are_those_of_the_environment(dockered, docker_world):
 
 @pytest.mark.docker
 def test_the_real_server_serves_a_real_bundle_and_writes_its_logs(dockered, docker_world, tmp_path):
-    settings, folder = dockered.settings, make_bundle(tmp_path / "bundle", "3", model="tiny")
-    spec = ServerSpec("production", "tiny", "3", folder, verify(folder))
+    settings, folder = dockered.settings, make_bundle(tmp_path / "bundle", "3", model=MODEL)
+    spec = ServerSpec("production", MODEL, "3", folder, verify(folder))
     target = DockerTarget(settings)
     target.start(spec)
     server = ready(target, spec)
@@ -85,12 +85,12 @@ def test_the_real_server_serves_a_real_bundle_and_writes_its_logs(dockered, dock
     labels = {"labels": [{"id": it["id"], "label": True} for it in said["predictions"]]}
     status, said = ask("POST", f"{server.url}/feedback", labels, seconds=10)
     assert status in (200, 202), said
-    logs = settings.inference_log / "production" / "tiny" / "3"
+    logs = settings.inference_log / "production" / MODEL / "3"
     wait_until(lambda: logs.is_dir() and len(logged(logs)) == 2, 30, "both are logged")
-    feedback = settings.feedback_log / "production" / "tiny"
+    feedback = settings.feedback_log / "production" / MODEL
     wait_until(lambda: [*feedback.glob("*.jsonl")], 30, "labels are written")
     image = container_of(docker_world, spec).image
-    assert image.tags == [f"andon/tiny:v3-{spec.digest[:12]}"]
+    assert image.tags == [f"andon/{MODEL}:v3-{spec.digest[:12]}"]
     target.stop(spec.name)
     assert target.names() == set()
 
@@ -144,7 +144,8 @@ def test_a_foreign_container_of_that_name_is_left_alone(dockered, docker_world):
 
 @pytest.mark.docker
 def test_a_network_that_cannot_serve_is_named(dockered, docker_world):
-    environments = {"production": Environment(target=Options(kind="docker", network="host"))}
+    on_host = options(dockered).model_copy(update={"network": "host"})
+    environments = {"production": Environment(target=on_host)}
     settings = dockered.settings.model_copy(update={"environments": environments})
     target = DockerTarget(settings, image=docker_world._image)
     with pytest.raises(TargetError, match="network host: expected a bridge network"):
@@ -155,8 +156,8 @@ def test_a_network_that_cannot_serve_is_named(dockered, docker_world):
 @pytest.mark.docker
 def test_without_an_image_the_error_says_what_to_do(dockered, tmp_path):
     settings = dockered.settings.model_copy(update={"base_image": "localhost:9/andon/absent:1"})
-    folder = make_bundle(tmp_path / "bundle", "9", weight=3.0)
-    spec = ServerSpec("production", "tiny", "9", folder, verify(folder))
+    folder = make_bundle(tmp_path / "bundle", "9", model=MODEL)
+    spec = ServerSpec("production", MODEL, "9", folder, verify(folder))
     with pytest.raises(TargetError, match=r"(?s)no image of it.*absent:1.*target.kind: process"):
         DockerTarget(settings).start(spec)
     (folder / "profile.json").write_text("{}  ")
