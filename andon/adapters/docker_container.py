@@ -98,8 +98,9 @@ def _limits(api: APIClient, options: Options, folders: dict[Path, str]) -> Any:
 
     memory = None if options.memory_mb is None else options.memory_mb * 2**20
     return api.create_host_config(
-        # Whatever ends comes back, also with the engine; but not what was stopped on purpose.
-        restart_policy={"Name": "unless-stopped"},
+        # Whatever ends comes back. Not "unless-stopped": to an engine that was killed and comes up
+        # again, all it finds running counts as stopped by hand.
+        restart_policy={"Name": "always"},
         init=True,  # a server that is process 1 would get no signal that it does not handle
         read_only=True,
         cap_drop=["ALL"],
