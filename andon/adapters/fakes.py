@@ -68,7 +68,7 @@ class FakeTarget:
 
     def use(self, name: str, cpu_seconds: float = 0.0, memory_bytes: int = 0) -> None:
         """It takes so much more."""
-        now = self.usages.get(name, Usage(0.0, 0))
+        now = self.usages.get(name) or Usage(0.0, 0)
         self.usages[name] = Usage(
             now.cpu_seconds + cpu_seconds, now.memory_bytes + memory_bytes, now.started
         )
