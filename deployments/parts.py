@@ -10,7 +10,7 @@ from andon.adapters.driver import Driver
 from andon.adapters.files import load_settings, model_names
 from andon.adapters.ledger import Ledger, Release, open_ledger
 from andon.adapters.local import local_driver
-from andon.adapters.process_target import ProcessTarget
+from andon.adapters.targets import local_target
 from andon.adapters.traefik import TraefikGateway
 from andon.errors import GatewayError, LineError
 from andon.ports import Gateway, Route, ServerSpec, Target
@@ -136,7 +136,7 @@ def parts() -> Parts:
     return Parts(
         settings=settings,
         ledger=ledger,
-        target=ProcessTarget(settings),
+        target=local_target(settings),
         gateway=TraefikGateway(settings),
         driver=local_driver(settings, ledger),
     )
