@@ -63,6 +63,15 @@ class FakeTarget:
     def kill(self, name: str) -> None:
         """It dies, and is brought back by whoever supervises it."""
         self._looks[name] = 0
+        if found := self.usages.get(name):
+            self.usages[name] = Usage(0.0, 0, found.started + 1)
+
+    def use(self, name: str, cpu_seconds: float = 0.0, memory_bytes: int = 0) -> None:
+        """It takes so much more."""
+        now = self.usages.get(name) or Usage(0.0, 0)
+        self.usages[name] = Usage(
+            now.cpu_seconds + cpu_seconds, now.memory_bytes + memory_bytes, now.started
+        )
 
     def _server(self, spec: ServerSpec) -> Server:
         running = self._running.get(spec.name)
