@@ -123,24 +123,22 @@ class StepWatch:
         usage = self._meter.read([it for it in (spec.name, rollout.champion) if it])
         if usage.get(spec.name) is None:
             missing["resources"] = "the target cannot tell what the candidate uses"
-        champion = None
-        if rollout.champion and _has_traffic(step):
-            champion = Side(
-                traffic=fresh.get(rollout.champion, Traffic()),
-                answers=signals.champion,
-                losses=signals.champion_losses,
-                usage=usage.get(rollout.champion),
-            )
         candidate = Side(
             traffic=fresh.get(spec.name, Traffic()),
             answers=signals.candidate,
             losses=signals.losses,
             usage=usage.get(spec.name),
         )
+        champion = Side(
+            traffic=fresh.get(rollout.champion or "", Traffic()),
+            answers=signals.champion,
+            losses=signals.champion_losses,
+            usage=usage.get(rollout.champion or ""),
+        )
         return Look(
             at=self._clock(),
             candidate=candidate,
-            champion=champion,
+            champion=champion if rollout.champion and _has_traffic(step) else None,
             pairs=pairs,
             probe=probed,
             missing=missing | self._unread(signals, step),
