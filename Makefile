@@ -12,7 +12,7 @@ INSTALLED := .venv/.installed
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help setup data demo test lint bench bench-evaluation bench-serving bench-validation up down
+.PHONY: help setup data demo test lint bench bench-evaluation bench-release bench-serving bench-validation up down
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: setup ## Measure: how often the line's checks are right
 
 bench-evaluation: setup ## Measure: how often a challenger is judged right (5 minutes)
 	@$(BIN)/python benchmarks/evaluation/simulate.py
+
+bench-release: setup ## Measure: how often a release's gates are right (5 minutes)
+	@$(BIN)/python benchmarks/release/simulate.py --write
 
 bench-serving: setup ## Measure the prediction server beside its peers (needs wrk; 20 minutes)
 	@$(BIN)/python benchmarks/serving/run.py

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from andon.spec import NAME, Frozen
 
 Name = Annotated[str, Field(pattern=NAME, max_length=40)]
+DOCKER_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,59}$"
 
 
 class ProcessTarget(Frozen):
@@ -19,10 +20,38 @@ class ProcessTarget(Frozen):
     kind: Literal["process"] = "process"
 
 
+class DockerTarget(Frozen):
+    """A prediction server is a container of this machine's Docker engine."""
+
+    kind: Literal["docker"]
+    network: str = Field(
+        "andon", pattern=DOCKER_NAME, description="a bridge network; made if there is none"
+    )
+    prefix: str = Field(
+        "andon", pattern=DOCKER_NAME, description="of the containers' names; one engine, one line"
+    )
+    memory_mb: int | None = Field(None, ge=64, description="of each container; none: no limit")
+    cpus: float | None = Field(None, ge=0.1, le=1024, description="of each container")
+
+
+def _kind(given: Any) -> Any:
+    return given.get("kind", "process") if isinstance(given, dict) else given.kind
+
+
+AnyTarget = Annotated[
+    Annotated[ProcessTarget, Tag("process")] | Annotated[DockerTarget, Tag("docker")],
+    Discriminator(
+        _kind,
+        custom_error_type="target",
+        custom_error_message="kind: expected process or docker",
+    ),
+]
+
+
 class Environment(Frozen):
     """A place that serves models."""
 
-    target: ProcessTarget = ProcessTarget()
+    target: AnyTarget = ProcessTarget()
     drain_seconds: float = Field(
         1.0, ge=0, description="how long a server that gets no more traffic may finish requests"
     )

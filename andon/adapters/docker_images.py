@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from andon.adapters.docker_context import write_context
 from andon.adapters.files import key_of, stored, tree_hash
-from andon.errors import LineError
+from andon.errors import LineError, TargetError
+from andon.ports import ServerSpec
 from andon.settings import Settings
-from serving.bundle import Engine, Onnx, Sklearn, Trees, read_manifest, verify
+from serving.bundle import BundleError, Engine, Onnx, Sklearn, Trees, read_manifest, verify
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCKERFILE = CHECKOUT / "infra" / "docker" / "Dockerfile"
 REPOSITORY = "andon/dependencies"
-KEY_LABEL = "andon.key"
+KEY_LABEL, DIGEST_LABEL = "andon.key", "andon.digest"
 ANSWER_SECONDS = 3
 BUILD_SECONDS = 600
 # What an engine needs beside the group `serving` of pyproject.toml; a linear model needs nothing.
@@ -67,14 +68,19 @@ class _Unavailable(Exception):
     """What an image needs is not here: an engine, a base image, the packages."""
 
 
-def engine(timeout: int = ANSWER_SECONDS) -> tuple[DockerClient | None, str]:
-    """The engine that DOCKER_HOST or the local socket leads to, or None and the reason."""
+def engine(
+    timeout: int = ANSWER_SECONDS, patience: int = BUILD_SECONDS
+) -> tuple[DockerClient | None, str]:
+    """The engine that DOCKER_HOST or the local socket leads to, or None and the reason.
+
+    It has to answer at all within `timeout` seconds; the client waits `patience` for each answer.
+    """
     import docker
 
     try:
         _knock(timeout)
         docker.from_env(timeout=timeout).close()  # its constructor asks for the version
-        return docker.from_env(timeout=BUILD_SECONDS), ""
+        return docker.from_env(timeout=patience), ""
     except (docker.errors.DockerException, OSError) as error:
         return None, f"no Docker engine answers: {error}"
 
@@ -110,6 +116,33 @@ def build(settings: Settings, bundle: Path) -> ImageRef | NoImage:
         return NoImage(str(error))
 
 
+def needed(settings: Settings, spec: ServerSpec) -> str:
+    """Id of the image that serves a version: the one that its delivery made, else one made now.
+
+    Raises TargetError if there is none and none can be made, LineError for a failed build.
+    """
+    import docker
+
+    try:
+        with _engine() as client:
+            try:
+                found = client.images.get(_tag(spec.model, spec.version, spec.digest))
+                if found.labels.get(DIGEST_LABEL) == spec.digest:
+                    return str(found.id)
+            except docker.errors.ImageNotFound:
+                pass
+            return _build(client, settings, spec.bundle).id
+    except (_Unavailable, BundleError, OSError) as error:
+        raise TargetError(
+            f"{spec.name}: there is no image of it, and none can be made: {error}. Mend that, or "
+            f"set environments.{spec.environment}.target.kind: process in andon.yaml"
+        ) from None
+
+
+def _tag(model: str, version: str, digest: str) -> str:
+    return f"andon/{model}:v{version}-{digest[:12]}"
+
+
 @contextmanager
 def _engine() -> Iterator[DockerClient]:
     client, reason = engine()
@@ -128,11 +161,11 @@ def _build(client: DockerClient, settings: Settings, bundle: Path) -> ImageRef:
     key = key_of(
         dependencies.id, tree_hash([*code.rglob("*.py"), *code.rglob("*.html")], code), digest
     )
-    tag = f"andon/{manifest.model}:v{manifest.version}-{digest[:12]}"
+    tag = _tag(manifest.model, manifest.version, digest)
     image = _existing(client, tag, key)
     reused = image is not None
     if image is None:
-        labels = {KEY_LABEL: key, "andon.digest": digest}
+        labels = {KEY_LABEL: key, DIGEST_LABEL: digest}
         folders = {"opt/andon/serving": code, "bundle": bundle}
         image = _make(client, tag, dependencies.tags[0], folders, {"__pycache__"}, labels)
     return ImageRef(tag, image.id, digest, dependencies.tags[0], reused)

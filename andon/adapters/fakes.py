@@ -14,6 +14,7 @@ from andon.adapters.traefik_config import check, key
 from andon.errors import GatewayError, TargetError
 from andon.ports import Route, Server, ServerSpec, ServerState, Traffic, Usage
 
+USAGE = Usage(cpu_seconds=0.5, memory_bytes=50_000_000)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, inf)
 
 
@@ -29,7 +30,7 @@ class FakeTarget:
         self.stuck: set[str] = set()  # runs, and is never ready
         self.impostors: set[str] = set()  # answers with another digest than it should
         self.dead: set[str] = set()  # was ready once, and does not answer any more
-        self.usages: dict[str, Usage] = {}  # what `usage` says
+        self.usages: dict[str, Usage | None] = {}  # what `usage` says; of others, little
         self.looks_until_ready = 1
         self.calls: list[tuple[str, str]] = []  # ("start" or "stop", name of the server)
         self._running: dict[str, ServerSpec] = {}
@@ -57,11 +58,20 @@ class FakeTarget:
         return set(self._running)
 
     def usage(self, name: str) -> Usage | None:
-        return self.usages.get(name) if name in self._running else None
+        return self.usages.get(name, USAGE) if name in self._running else None
 
     def kill(self, name: str) -> None:
         """It dies, and is brought back by whoever supervises it."""
         self._looks[name] = 0
+        if found := self.usages.get(name):
+            self.usages[name] = Usage(0.0, 0, found.started + 1)
+
+    def use(self, name: str, cpu_seconds: float = 0.0, memory_bytes: int = 0) -> None:
+        """It takes so much more."""
+        now = self.usages.get(name) or Usage(0.0, 0)
+        self.usages[name] = Usage(
+            now.cpu_seconds + cpu_seconds, now.memory_bytes + memory_bytes, now.started
+        )
 
     def _server(self, spec: ServerSpec) -> Server:
         running = self._running.get(spec.name)

@@ -8,23 +8,17 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
-from typing import Any
 
-import psutil
-
-from andon.adapters.loopback import ask, is_free
+from andon.adapters.identity import RETRIES, SETTLED_SECONDS, STOP_SECONDS, identified, of_another
+from andon.adapters.loopback import is_free
 from andon.adapters.supervisor import Info, Program, Supervisor
+from andon.adapters.usage import of_tree
 from andon.errors import PlatformError, TargetError
 from andon.ports import Server, ServerSpec, Usage
 from andon.settings import Settings
 
 PREFIX = "serve-"
 FIRST_PORT, PORTS = 100, 100  # port_base + 100 … port_base + 199
-ANSWER_SECONDS = 2.0
-# A server that dies within this time of its start counts as one that does not start at all.
-SETTLED_SECONDS = 15
-RETRIES = 2
 SERVER = (sys.executable, "-P", "-m", "serving")
 
 
@@ -61,13 +55,12 @@ class ProcessTarget:
             return Server(spec.name, "absent")
         url = f"http://127.0.0.1:{kept['port']}"
         if kept["digest"] != spec.digest:
-            detail = f"digest: expected {spec.digest}, found {kept['digest']}"
-            return Server(spec.name, "failed", url, detail)
+            return of_another(spec, url, kept["digest"])
         if not info.up:
             return Server(spec.name, "failed", url, self._why(info))
         if info.state == "BACKOFF":  # it ended, and is about to be started again
             return Server(spec.name, "starting", url, self._why(info))
-        return _ask(spec, url, info)
+        return identified(spec, url, info.state, f"pid {info.pid}")
 
     def stop(self, name: str) -> None:
         """SIGTERM, time to finish its requests, SIGKILL if it must be; then forget it."""
@@ -81,9 +74,11 @@ class ProcessTarget:
 
     def usage(self, name: str) -> Usage | None:
         """Of the server's process and its workers."""
-        with _as_target_error(name):
+        try:
             info = self._supervisor.info(PREFIX + name)
-        return _used(info.pid) if info is not None and info.pid else None
+        except PlatformError:
+            return None
+        return of_tree(info.pid) if info is not None and info.pid else None
 
     def _program(self, spec: ServerSpec, kept: dict[str, str]) -> Program:
         options = {
@@ -102,6 +97,7 @@ class ProcessTarget:
             autostart=True,
             settled_seconds=SETTLED_SECONDS,
             retries=RETRIES,
+            stop_seconds=STOP_SECONDS,
             stop_group=True,
             notes=kept,
         )
@@ -142,45 +138,6 @@ class ProcessTarget:
             yield
         finally:
             os.close(descriptor)
-
-
-def _used(pid: int) -> Usage | None:
-    """Memory that would be free if it ended (USS), CPU time of it and of all that it started."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        times = [it.cpu_times() for it in family]
-        return Usage(
-            cpu_seconds=sum(it.user + it.system for it in times),
-            memory_bytes=sum(it.memory_full_info().uss for it in family),
-            started=process.create_time(),
-        )
-    except psutil.Error:
-        return None
-
-
-def _ask(spec: ServerSpec, url: str, info: Info) -> Server:
-    """Ready only if it says itself that it is what was asked for."""
-    try:
-        status, said = ask("GET", f"{url}/readyz", seconds=ANSWER_SECONDS)
-    except OSError as error:
-        return Server(spec.name, "starting", url, f"{info.state}: {error}")
-    if status != HTTPStatus.OK or not isinstance(said, dict):
-        return Server(spec.name, "starting", url, f"{info.state}: HTTP {status}: {said}")
-    wrong = _differences(spec, said)
-    if wrong:
-        return Server(spec.name, "failed", url, f"another server answers at {url}: {wrong}")
-    return Server(spec.name, "ready", url, f"pid {info.pid}")
-
-
-def _differences(spec: ServerSpec, said: dict[str, Any]) -> str:
-    keys = ("model", "version", "digest", "environment")
-    expected = {key: str(getattr(spec, key)) for key in keys}
-    return "; ".join(
-        f"{key} is {said.get(key)!r}, expected {value!r}"
-        for key, value in expected.items()
-        if str(said.get(key)) != value
-    )
 
 
 @contextmanager

@@ -71,7 +71,8 @@ class Demo:
         with self._stage("the customers change"):
             self._mark("drift begins")
             traffic.drift()
-            self._wait("drifted rows", lambda: traffic.rows(drifted=True) >= WINDOW * 1.2)
+            # A drift has to last for two windows until it is an alert.
+            self._wait("drifted rows", lambda: traffic.rows(drifted=True) >= WINDOW * 2.1)
         with self._stage("monitor: sees the drift, raises an alert"):
             self._flow("monitor")
             alert = self._alert()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import docker_kit
 import gateway_worlds
 import psycopg
 import pytest
@@ -53,8 +54,25 @@ def supervised() -> Iterator[Settings]:
             yield settings
 
 
-@pytest.fixture(params=["fake", "process"])
+@pytest.fixture(scope="session")
+def dockered() -> Iterator[docker_kit.Line]:
+    """A line of its own on a real engine; nothing of it is left there."""
+    with docker_kit.line() as found:
+        yield found
+
+
+@pytest.fixture
+def docker_world(dockered, tmp_path) -> Iterator[target_worlds.DockerWorld]:
+    world = target_worlds.DockerWorld(dockered.settings, tmp_path, dockered.client)
+    yield world
+    world.close()
+
+
+@pytest.fixture(params=["fake", "process", pytest.param("docker", marks=pytest.mark.docker)])
 def target_world(request, tmp_path) -> Iterator[target_worlds.World]:
+    if request.param == "docker":
+        yield request.getfixturevalue("docker_world")
+        return
     if request.param == "fake":
         world = target_worlds.FakeWorld(tmp_path)
     else:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,22 +13,17 @@ from typing import Any
 
 import docker
 import httpx
-import numpy as np
 import pytest
+from docker_kit import base_image, connected, make_bundle
 from server_kit import author
-from sklearn.linear_model import LogisticRegression
 from support import wait_until
 
 from andon.adapters import docker_images
 from andon.adapters.docker_images import ImageRef, NoImage, build, engine
 from andon.errors import LineError
 from andon.settings import Settings
-from serving.bundle import Column, Manifest, Signature, verify
-from serving.writing import write_bundle
+from serving.bundle import verify
 
-MKBASE = Path(__file__).parents[2] / "infra" / "docker" / "mkbase.sh"
-BUILD = uuid.uuid4().hex  # so that no earlier run has built these bundles
-OWN_BASE = "andon/base:python3"
 HARDENED: dict[str, Any] = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -43,9 +36,7 @@ HARDENED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    found, reason = engine()
-    if found is None:
-        pytest.skip(reason)
+    found = connected()
     yield found
     for image in found.images.list("andon/tiny"):
         found.images.remove(image.id, force=True)
@@ -54,38 +45,8 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def settings(client, tmp_path_factory) -> Settings:
-    """Settings with a base image that can be had: the default one, or one made of Debian's."""
-    default = Settings(project=tmp_path_factory.mktemp("project"), image="required")
-    for name in (default.base_image, OWN_BASE):
-        try:
-            client.images.get(name)
-        except docker.errors.ImageNotFound:
-            continue
-        return default.model_copy(update={"base_image": name})
-    try:
-        client.images.pull(default.base_image)
-    except docker.errors.DockerException:
-        subprocess.run([MKBASE, OWN_BASE], check=True)
-        return default.model_copy(update={"base_image": OWN_BASE})
-    return default
-
-
-def make_bundle(folder: Path, version: str, weight: float = 1.0) -> Path:
-    rows = np.random.default_rng(0).normal(size=(60, 2))
-    model = LogisticRegression().fit(rows, rows @ [1.0, weight] > 0)
-    write_bundle(
-        folder,
-        manifest=Manifest(
-            model="tiny", version=version, task="binary", target="y", build=BUILD,
-            classes=[False, True], positive=1,
-        ),
-        signature=Signature([Column("a", "number"), Column("b", "number")]),
-        pipeline=model,
-        samples_records=[{"a": float(a), "b": float(b)} for a, b in rows[:8]],
-        profile=b"{}",
-        expected=model.predict_proba(rows[:8]),
-    )  # fmt: skip
-    return folder
+    folder = tmp_path_factory.mktemp("project")
+    return Settings(project=folder, image="required", base_image=base_image(client))
 
 
 @pytest.fixture(scope="module")

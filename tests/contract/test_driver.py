@@ -33,9 +33,8 @@ def test_the_first_version_gets_all_traffic_in_one_step_and_is_champion(tmp_path
     assert release.rollout.phase is Phase.PROMOTED
     assert world.weights() == [{V1: 100}]
     assert world.champion() == "1"
-    assert outcomes(verdicts) == dict.fromkeys(
-        ("ready", "smoke", "error rate", "latency p95"), Outcome.PASS
-    )
+    assert {"ready", "smoke", "error rate", "latency p95"} <= set(outcomes(verdicts))
+    assert set(outcomes(verdicts).values()) == {Outcome.PASS}
     world.close()
 
 

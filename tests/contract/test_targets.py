@@ -126,3 +126,49 @@ def test_a_killed_server_comes_back_at_its_address(target_world):
     target_world.kill(server)
     assert target.look(spec).state != "absent"
     assert ready(target, spec).url == server.url
+
+
+def test_what_a_server_uses_can_be_told(target_world):
+    target, spec = target_world.target, target_world.bundle("1")
+    target.start(spec)
+    server = ready(target, spec)
+    before = target.usage(spec.name)
+    target_world.work(server, 3)
+    after = target.usage(spec.name)
+    assert 2**20 < before.memory_bytes < 2**28
+    assert after.cpu_seconds - before.cpu_seconds == pytest.approx(0.3, abs=0.2)
+    assert after.memory_bytes - before.memory_bytes < 2**23
+    assert after.started == before.started
+    assert target_world.forgetful().usage(spec.name).started == before.started
+
+
+def test_a_leak_shows(target_world):
+    target, spec = target_world.target, target_world.bundle("1", mode="leaking")
+    target.start(spec)
+    server = ready(target, spec)
+    before = target.usage(spec.name).memory_bytes
+    target_world.work(server, 20)
+    grown = target.usage(spec.name).memory_bytes - before
+    assert grown / 2**20 == pytest.approx(20, abs=5)
+
+
+def test_nothing_is_told_of_a_server_that_is_absent(target_world):
+    target, spec = target_world.target, target_world.bundle("1")
+    assert target.usage(spec.name) is None
+    target.start(spec)
+    ready(target, spec)
+    target.stop(spec.name)
+    assert target.usage(spec.name) is None
+
+
+def test_a_server_that_came_back_counts_anew(target_world):
+    target, spec = target_world.target, target_world.bundle("1")
+    target.start(spec)
+    server = ready(target, spec)
+    target_world.work(server, 10)
+    before = target.usage(spec.name)
+    target_world.kill(server)
+    ready(target, spec)
+    after = target.usage(spec.name)
+    assert after.started > before.started
+    assert after.cpu_seconds < before.cpu_seconds

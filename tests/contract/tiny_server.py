@@ -2,8 +2,9 @@
 
 Its bundle is a folder with `identity.json`: {"model", "version", "digest", "mode"}. Modes: good;
 crash (dies at its start); stuck (never ready); failing, refusing (healthy, and answer 500 or 422
-to the rest); slow (healthy, and takes a second for the rest). `served` counts what is no question
-of its health.
+to the rest); slow (healthy, and takes a second for the rest); leaking (healthy, and keeps a
+megabyte for each of the rest). /burn costs a tenth of a second of CPU time. `served` counts what is
+no question of its health.
 """
 
 import argparse
@@ -12,10 +13,20 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 ERRORS = {"failing": 500, "refusing": 422}
 SLOW = 1.0
+BURN_SECONDS = 0.1
+LEAK = 2**20
+leaked: list[bytearray] = []
+
+
+def burn() -> None:
+    end = time.process_time() + BURN_SECONDS
+    while time.process_time() < end:
+        pass
 
 
 def answer(path: str, who: dict) -> tuple[int, dict]:
@@ -26,6 +37,10 @@ def answer(path: str, who: dict) -> tuple[int, dict]:
         who["served"] += 1
         if who["mode"] in ERRORS:
             return ERRORS[who["mode"]], {}
+        if who["mode"] == "leaking":
+            leaked.append(bytearray(b"x") * LEAK)
+        if path == "/burn":
+            burn()
     return 200, {"status": "ok", "path": path, "pid": os.getpid(), **who}
 
 
