@@ -41,6 +41,9 @@ lint: setup ## Check style, types and the one-way imports
 bench: setup ## Measure: how often the line's checks are right
 	@$(BIN)/python benchmarks/monitoring/simulate.py
 
+bench-monitoring: setup ## Measure monitoring beside its peers: alarms, speed, memory (an hour)
+	@$(BIN)/python benchmarks/monitoring/run.py --write
+
 bench-evaluation: setup ## Measure: how often a challenger is judged right (5 minutes)
 	@$(BIN)/python benchmarks/evaluation/simulate.py
 
