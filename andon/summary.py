@@ -164,17 +164,25 @@ def _places(feature: Feature, values: Coded) -> NDArray[np.intp]:
 def _moments(
     values: Numbers, groups: Groups, many: int
 ) -> tuple[list[int], list[float], list[float]]:
-    finite = np.isfinite(values)
-    if not finite.all():
-        values, groups = values[finite], groups[finite]
-    if many == 1:
-        mean = float(values.mean()) if len(values) else 0.0
-        apart = values - mean
-        return [len(values)], [mean], [float(apart @ apart)]
-    real = np.bincount(groups, minlength=many)
-    means = np.bincount(groups, values, many) / np.maximum(real, 1)
-    apart = values - means[groups]
-    return real.tolist(), means.tolist(), np.bincount(groups, apart * apart, many).tolist()
+    borders = np.flatnonzero(np.diff(groups)) + 1
+    begun = groups[[0, *borders]] if len(groups) else groups
+    if len(np.unique(begun)) < len(begun):  # mixed, as of several servers
+        order = np.argsort(groups, kind="stable")
+        values, groups = values[order], groups[order]
+        borders = np.flatnonzero(np.diff(groups)) + 1
+    real, means, squares = [0] * many, [0.0] * many, [0.0] * many
+    ends = [*borders.tolist(), len(groups)]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        mine = values[begin:end]
+        finite = np.isfinite(mine)
+        if not finite.all():
+            mine = mine[finite]
+        if len(mine):
+            group = int(groups[begin])
+            real[group], means[group] = len(mine), float(mine.mean())
+            apart = mine - means[group]
+            squares[group] = float(apart @ apart)
+    return real, means, squares
 
 
 @dataclass(frozen=True)

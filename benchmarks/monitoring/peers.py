@@ -104,15 +104,15 @@ def speed(peer: str, folder: Path, rows: int) -> dict[str, Any]:
 
 def _andon(folder: Path, rows: int) -> Callable[[], Any]:
     """Both monitors on one window of so many rows of the inference log."""
-    from rates import ONCE, reference
-
+    from andon import profile
     from andon.adapters.live import Wanted, summarised
     from andon.monitoring import cut_for, verdicts
     from andon.settings import Settings
-    from andon.spec import DataMonitor, DriftMonitor
+    from andon.spec import DataMonitor, DriftMonitor, Persistence
 
-    judges = [it(window_rows=rows, persistence=ONCE) for it in (DataMonitor, DriftMonitor)]
-    of = reference(REFERENCE, np.random.default_rng(SEED))
+    once = Persistence(of=1, need=1)
+    judges = [it(window_rows=rows, persistence=once) for it in (DataMonitor, DriftMonitor)]
+    of = profile.from_json((folder / "profile.json").read_bytes())
 
     def work() -> Any:
         cut = cut_for(judges[0])

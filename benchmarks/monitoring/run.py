@@ -112,6 +112,7 @@ def prepared(folder: Path, rows: int) -> None:
     done = folder / f"{rows}.done"
     if done.is_file():
         return
+    from andon import profile
     from andon.settings import Settings
 
     place = Settings(project=folder / str(rows)).inference_log / "production" / "m" / "1"
@@ -122,6 +123,8 @@ def prepared(folder: Path, rows: int) -> None:
 
         made = pl.DataFrame(cells(rows, np.random.default_rng(7))).drop("score")
         made.write_parquet(folder / f"{rows}.parquet")
+    of = rates.reference(rates.REFERENCE, np.random.default_rng(4))
+    (folder / "profile.json").write_bytes(profile.to_json(of))
     done.touch()
 
 
