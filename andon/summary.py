@@ -181,7 +181,8 @@ def _moments(
             group = int(groups[begin])
             real[group], means[group] = len(mine), float(mine.mean())
             apart = mine - means[group]
-            squares[group] = float(apart @ apart)
+            # Not a dot product: its threads wait for each other where others are at work.
+            squares[group] = float(np.square(apart, out=apart).sum())
     return real, means, squares
 
 

@@ -104,7 +104,10 @@ class Rows:
     masked: frozenset[str]
 
     def part(self, some: NDArray[np.bool_]) -> Rows:
-        table = self.table.filter(pa.array(some))
+        """Those for which it is true; there has to be one."""
+        begin, end = int(some.argmax()), len(some) - int(some[::-1].argmax())
+        # A table of many small batches is slow to filter.
+        table = self.table.slice(begin, end - begin).filter(pa.array(some[begin:end]))
         return Rows(table, self.times[some], self.live[some], self.masked)
 
 
