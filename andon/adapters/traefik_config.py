@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from andon.adapters import traefik_headersplit as headersplit
 from andon.errors import GatewayError
 from andon.ports import Route
 
@@ -56,6 +57,7 @@ COPIES = {"amount": 100, "sourceCriterion": {"requestHeaderName": PIN_HEADER}}
 _PINNED, _MEASURED, _REST = 300, 200, 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 def key(environment: str, model: str) -> str:
@@ -116,6 +118,9 @@ def _problems_of_names(route: Route) -> Iterator[str]:
             yield f"backend {name!r}: found {url!r}, expected http://HOST:PORT"
     if route.sticky and not _COOKIE.fullmatch(route.sticky):
         yield f"sticky: found {route.sticky!r}, allowed are 64 letters, digits, '_' and '-'"
+    if route.sticky_header and not _HEADER.fullmatch(route.sticky_header):
+        found = route.sticky_header
+        yield f"sticky_header: found {found!r}, allowed are 64 letters, digits and '-'"
 
 
 def _problems_of_mirrors(route: Route) -> Iterator[str]:
@@ -131,6 +136,7 @@ def _problems_of_mirrors(route: Route) -> Iterator[str]:
 
 def dynamic_config(route: Route) -> dict[str, Any]:
     """The content of the route's file."""
+    hashed = splits_by_header(route)
     return {
         "http": {
             "routers": _routers(route),
@@ -139,6 +145,7 @@ def dynamic_config(route: Route) -> dict[str, Any]:
                 _strip(route): {"stripPrefix": {"prefixes": [_prefix(route)]}},
                 _retry(route): {"retry": RETRY},
                 **({_copies(route): {"inFlightReq": COPIES}} if route.mirrors else {}),
+                **({_hash(route): headersplit.middleware(route, _key(route))} if hashed else {}),
             },
             "serversTransports": {
                 f"{_key(route)}--{name}": {
@@ -166,6 +173,7 @@ def _routers(route: Route) -> dict[str, Any]:
     else:
         rest = _router(route, unpinned, route.stable, _REST, _retry(route))
     routers[_key(route)] = rest
+    hashed = [_hash(route)] if splits_by_header(route) else []
     if _is_measured(route):
         for size, (low, high) in BODY_DIGITS.items():
             sized = f"HeaderRegexp(`Content-Length`, `^[0-9]{{{max(low, 1)},{high}}}$`)"
@@ -174,7 +182,7 @@ def _routers(route: Route) -> dict[str, Any]:
             if route.mirrors:  # labels are taken in once
                 sized += f" && !Path(`{_prefix(route)}/feedback`)"
             routers[f"{_key(route)}--{size}"] = _router(
-                route, f"{unpinned} && {sized}", f"{_key(route)}--{size}", _MEASURED
+                route, f"{unpinned} && {sized}", f"{_key(route)}--{size}", _MEASURED, *hashed
             )
     return routers
 
@@ -207,10 +215,12 @@ def _split(route: Route) -> dict[str, Any]:
     # Traefik 3.7 would look for ever for a server that is up among those with a weight.
     weights = [{"name": n, "weight": w} for n, w in route.weights.items() if w > 0]
     weighted: dict[str, Any] = {"services": weights}
-    if route.sticky:
+    if route.sticky or route.sticky_header:
         # Of this path alone: models of one host must not overwrite each other's cookies.
-        cookie = {"name": route.sticky, "httpOnly": True, "sameSite": "lax"}
-        weighted["sticky"] = {"cookie": cookie | {"path": _prefix(route)}}
+        name = route.sticky or headersplit.COOKIE
+        cookie = {"name": name, "httpOnly": True, "sameSite": "lax", "path": _prefix(route)}
+        # Without a cookie of its own a client that does not send the header is not to keep one.
+        weighted["sticky"] = {"cookie": cookie | ({} if route.sticky else {"maxAge": -1})}
     services: dict[str, Any] = {f"{_key(route)}--split": {"weighted": weighted}}
     for size, (_, digits) in BODY_DIGITS.items():
         services[f"{_key(route)}--{size}"] = {
@@ -267,6 +277,11 @@ def _is_split(route: Route) -> bool:
     return any(weight > 0 for name, weight in route.weights.items() if name != route.stable)
 
 
+def splits_by_header(route: Route) -> bool:
+    """Whether the route needs Traefik's plugin."""
+    return bool(route.sticky_header) and _is_split(route)
+
+
 def _is_measured(route: Route) -> bool:
     """Whether requests are sorted by size: those that take part, and the rest."""
     return _is_split(route) or bool(route.mirrors)
@@ -286,6 +301,10 @@ def _strip(route: Route) -> str:
 
 def _retry(route: Route) -> str:
     return f"{_key(route)}--retry"
+
+
+def _hash(route: Route) -> str:
+    return f"{_key(route)}--hash"
 
 
 def _copies(route: Route) -> str:
