@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from threading import Lock
 
-from andon.adapters.traefik_config import check, key
+from andon.adapters.routes import check, key
 from andon.adapters.traefik_headersplit import version_of
 from andon.errors import GatewayError, TargetError
 from andon.ports import Route, Server, ServerSpec, ServerState, Traffic, Usage

@@ -22,7 +22,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from andon.adapters.loopback import ask
-from andon.adapters.traefik_config import check, dynamic_config, key, path_of, splits_by_header
+from andon.adapters.routes import check, key, path_of
+from andon.adapters.traefik_config import dynamic_config, splits_by_header
 from andon.adapters.traefik_differences import broken_files, of_others, of_the_file, of_traefik
 from andon.adapters.traefik_headersplit import PROBE
 from andon.adapters.traefik_metrics import read_traffic

@@ -11,7 +11,7 @@ from driver_world import PLACE, STEPS, serving_v1
 from rich.console import Console
 from steering_desk import Desk, text
 
-from andon.adapters.traefik_config import key
+from andon.adapters.routes import key
 from andon.rollout import pause
 from andon.spec import Approval, Mirror
 from andon.verdict import Outcome, Verdict
