@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ from andon.errors import GatewayError, LineError
 from andon.ports import Gateway, Route, ServerSpec, Target
 from andon.settings import Settings
 
+SETTLED = 0.5  # seconds in which a gateway has taken a change
 Slot = Literal["active", "rollout", "warm"]
 
 
@@ -73,9 +75,16 @@ class Parts:
         ]
 
     def edited(self, environment: str, model: str) -> list[str]:
-        """Where the gateway is not as it was told: somebody's hand; or that it does not answer."""
+        """Where the gateway is not as it was told: somebody's hand; or that it does not answer.
+
+        A change that is just being made differs, too, but not for long: so it is asked twice.
+        """
         try:
             found = self.gateway.differences(environment, model)
+            if found:
+                time.sleep(SETTLED)
+                again = self.gateway.differences(environment, model)
+                found = [it for it in found if it in again]
         except GatewayError as error:
             return [str(error)]
         if not found:

@@ -22,8 +22,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from andon.adapters.loopback import ask
-from andon.adapters.traefik_config import check, dynamic_config, key
-from andon.adapters.traefik_differences import broken_files, of_the_file, of_traefik
+from andon.adapters.traefik_config import check, dynamic_config, key, path_of
+from andon.adapters.traefik_differences import broken_files, of_others, of_the_file, of_traefik
 from andon.adapters.traefik_metrics import read_traffic
 from andon.errors import GatewayError
 from andon.ports import Route, Traffic
@@ -88,20 +88,24 @@ class TraefikGateway:
         try:
             route, sealed = self._read(name)
         except FileNotFoundError:
-            return self._unlike(name, {}, found)
+            return self._unlike(environment, model, {}, found)
         except (OSError, ValueError, TypeError, GatewayError) as error:
             why = " ".join(str(error).split())
             path = self._routes / f"{name}.json"
             return [f"{path}: not a route ({why})", *broken_files(self._dyn)]
         edited = f"{self._routes / name}.json: changed since it was applied"
         wanted = dynamic_config(route)["http"]
-        return [*([] if sealed else [edited]), *self._unlike(name, wanted, found)]
+        return [*([] if sealed else [edited]), *self._unlike(environment, model, wanted, found)]
 
-    def _unlike(self, name: str, wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    def _unlike(
+        self, environment: str, model: str, wanted: dict[str, Any], found: dict[str, Any]
+    ) -> list[str]:
+        name = key(environment, model)
         path = self._dyn / f"{name}.yml"
         return [
             *of_the_file(path, {"http": wanted} if wanted else None),
             *of_traefik(name, wanted, found),
+            *of_others(name, path_of(environment, model), found),
             *broken_files(self._dyn, besides=path),
         ]
 

@@ -71,6 +71,11 @@ def key(environment: str, model: str) -> str:
     return f"{environment}--{model}"
 
 
+def path_of(environment: str, model: str) -> str:
+    """Where clients find the model."""
+    return f"/{environment}/{model}"
+
+
 def check(route: Route, others: Iterable[Route] = ()) -> None:
     """Raises GatewayError with everything that is wrong with the route, alone and among others."""
     name = key(route.environment, route.model)
@@ -272,7 +277,7 @@ def _key(route: Route) -> str:
 
 
 def _prefix(route: Route) -> str:
-    return f"/{route.environment}/{route.model}"
+    return path_of(route.environment, route.model)
 
 
 def _strip(route: Route) -> str:

@@ -32,6 +32,18 @@ def of_traefik(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> list
     return problems
 
 
+def of_others(name: str, path: str, found: dict[str, Any]) -> list[str]:
+    """Routers of others that answer for a route's path: what they take, it does not see."""
+    paths = (f"`{path}`", f"`{path}/")
+    return [
+        f"Traefik, router {item}: answers for {path}, and is of somebody else"
+        for item, router in found.get("routers", {}).items()
+        if item.removesuffix(PROVIDER) != name
+        and not item.startswith(f"{name}--")
+        and any(it in router.get("rule", "") for it in paths)
+    ]
+
+
 def of_the_file(path: Path, wanted: dict[str, Any] | None) -> list[str]:
     """Somebody's hand in a watched file, also before Traefik has read it; None: must be absent."""
     try:

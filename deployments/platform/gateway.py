@@ -10,7 +10,15 @@ from andon.settings import Settings
 from deployments.platform.layout import gateway_folder
 
 ADMIN_ROUTES = "andon-admin.yml"
-LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+# Seconds: the preferred numbers R10 of ISO 3 from 0.5 ms to 10 s. A quantile is known to its
+# bucket, here within 28 %. With two models split this is 44 kB to read instead of 22 kB, and 0.6 ms
+# more; the CPU time of a request does not tell 44 buckets from 11.
+_R10 = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
+LATENCY_BUCKETS = [
+    *(0.0005, 0.00063, 0.0008),
+    *(float(f"{it}e{decade}") for decade in (-3, -2, -1, 0) for it in _R10),
+    10.0,
+]
 
 
 def static_file(settings: Settings) -> Path:

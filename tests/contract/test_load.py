@@ -14,6 +14,7 @@ import pytest
 from driver_world import DriverWorld
 from support import wait_until
 
+from andon.adapters.driver import Order
 from andon.adapters.probe import GatewayProbe
 from andon.adapters.watching.loading import GatewayLoad, Loading
 from andon.checks import LoadRun, load
@@ -21,9 +22,10 @@ from andon.errors import GatewayError
 from andon.ports import ServerSpec
 from andon.rollout import Phase
 from andon.settings import Settings
-from andon.spec import AllAtOnce, Limits, Load, NoErrors, Step
+from andon.spec import AllAtOnce, Canary, Limits, Load, NoErrors, Staging, Step
 from andon.verdict import Outcome
 from serving.bundle import Samples
+from tasks import release as stations
 
 N = 4
 RECORDS = [{"x": i} for i in range(N)]
@@ -242,3 +244,22 @@ def test_a_bundle_that_cannot_be_read_is_inconclusive(settings, tmp_path):
     spec = ServerSpec("staging", "churn", "2", Path(tmp_path / "nothing"), "digest")
     loading = Loading(owner, GatewayLoad(settings), spec, Load(), 1)
     wait_until(lambda: "samples.json" in loading.verdict(Limits()).detail, 30, "it says so")
+
+
+def test_a_version_that_hangs_does_not_keep_its_watch_for_long(settings, spec, gateway):
+    gateway.seconds = 1.5
+    found = probed(settings, spec, 20)
+    assert 1 <= found.sent <= 2
+
+
+@pytest.mark.parametrize("smoke", [True, False])
+def test_staging_asks_for_its_requests_and_its_load_and_gives_them_time(smoke):
+    given = Staging(smoke=smoke, requests=100, load=Load(rps=20, seconds=30), runs=3)
+    asked = Order("staging", Canary(), Limits(), "test", "r", inconclusive_seconds=60)
+    found = stations._in_staging(asked, given)
+    (step,) = found.plan.steps
+    assert isinstance(step, Step)
+    assert (step.weight, step.min_requests) == (100, 100 if smoke else 0)
+    assert (found.load, found.load_runs) == (given.load, 3)
+    assert found.limits.error_rate == 0
+    assert found.inconclusive_seconds >= 60 + 3 * 30

@@ -122,6 +122,13 @@ def test_a_gateway_that_was_edited_by_hand_is_told(desk):
     assert "! production/churn: edited by hand: services churn: weights differ; `andon up`" in said
 
 
+def test_a_change_that_is_just_being_made_is_nobody_s_hand(desk, monkeypatch):
+    answers = iter([["weights differ"], []])
+    monkeypatch.setattr(desk.world.gateway, "differences", lambda *_: next(answers))
+    assert desk.parts.edited(*PLACE) == []
+    assert next(answers, None) is None
+
+
 def test_a_silent_gateway_is_told_and_the_rest_is_shown(desk):
     desk.world.gateway.down = True
     places(desk.out, desk.parts)
