@@ -54,51 +54,6 @@ def smoke(probe: Probe, wanted: int) -> Verdict:
     )
 
 
-def http(before: Traffic, after: Traffic, limits: HttpLimits, min_requests: int) -> list[Verdict]:
-    """Error rate and p95 latency of one server between two readings of the gateway's counters."""
-    n = int(after.requests - before.requests)
-    errors = after.errors - before.errors
-    enough = n >= min_requests
-    few = "" if enough else f"; wanted at least {min_requests} requests"
-    # Enough errors to fail whatever the missing requests bring need not wait for them.
-    failed = errors > limits.error_rate * max(n, min_requests)
-    rate = errors / n if n else 0.0
-    passed = Outcome.PASS if enough else Outcome.INCONCLUSIVE
-    return [
-        Verdict(
-            check="error rate",
-            outcome=Outcome.FAIL if failed else passed,
-            value=rate,
-            limit=limits.error_rate,
-            n=n,
-            detail=f"{errors:.0f} of {n} requests failed{few}",
-        ),
-        _latency(before, after, limits.p95_ms, min_requests),
-    ]
-
-
-def _latency(before: Traffic, after: Traffic, limit: float, min_requests: int) -> Verdict:
-    n = int(after.requests - before.requests)
-    p95 = 1_000 * quantile(before, after, 0.95)
-    told = f"{p95:.1f} ms"
-    outcome = Outcome.FAIL if p95 > limit else Outcome.PASS
-    if p95 == inf:
-        p95 = 1_000 * max((it for it in after.buckets if it < inf), default=0.0)
-        told = f"above {p95:.0f} ms, the most that the gateway tells apart,"
-        # A limit above that may be kept or not.
-        outcome = Outcome.FAIL if p95 >= limit else Outcome.INCONCLUSIVE
-    few = n < min_requests
-    return Verdict(
-        check="latency p95",
-        outcome=Outcome.INCONCLUSIVE if few else outcome,
-        value=p95,
-        limit=limit,
-        n=n,
-        detail=f"{told} over {n} requests"
-        + (f"; wanted at least {min_requests} requests" if few else ""),
-    )
-
-
 def quantile(before: Traffic, after: Traffic, q: float) -> float:
     """A quantile in seconds, interpolated within its histogram bucket; 0 without requests.
 

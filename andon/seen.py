@@ -51,8 +51,8 @@ class Agreement:
         """With more of them."""
         if not pairs:
             return self
-        own = [it for it in pairs if getattr(it, "probe", False)]
-        given = [it for it in pairs if not getattr(it, "probe", False)] if own else pairs
+        own = [it for it in pairs if it.probe]
+        given = [it for it in pairs if not it.probe] if own else pairs
         slices = dict(self.slices)
         for pair in given:
             for name in pair.slices:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from threading import Lock
 
-from andon.adapters.traefik_config import check, key
+from andon.adapters.routes import check, key
+from andon.adapters.traefik_headersplit import version_of
 from andon.errors import GatewayError, TargetError
 from andon.ports import Route, Server, ServerSpec, ServerState, Traffic, Usage
 
@@ -152,13 +153,22 @@ class FakeGateway:
         self.counters.clear()
 
     def send(
-        self, environment: str, model: str, version: str | None = None, cookie: str = ""
+        self,
+        environment: str,
+        model: str,
+        version: str | None = None,
+        cookie: str = "",
+        header: str = "",
     ) -> Reply:
         """One request of a client, pinned to a version or not; from any thread.
 
-        `cookie`: what an earlier reply asked the client to send, if the route is sticky.
+        `cookie`: what an earlier reply asked the client to send; `header`: the value of the
+        route's header.
         """
         with self._lock:
+            route = self.route(environment, model)
+            if route and route.sticky_header and header:
+                cookie = version_of(route, key(environment, model), header)
             return self._send(environment, model, version, cookie)
 
     def _send(self, environment: str, model: str, version: str | None, cookie: str) -> Reply:
@@ -175,7 +185,7 @@ class FakeGateway:
                 if self._is_due(route, name, percent):
                     self._ask(name)
             return reply
-        return self._split(route, cookie if route.sticky else "")
+        return self._split(route, cookie if route.sticky or route.sticky_header else "")
 
     def _split(self, route: Route, cookie: str) -> Reply:
         known = route.weights.get(cookie, 0) > 0

@@ -22,8 +22,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from andon.adapters.loopback import ask
-from andon.adapters.traefik_config import check, dynamic_config, key, path_of
+from andon.adapters.routes import check, key, path_of
+from andon.adapters.traefik_config import dynamic_config, splits_by_header
 from andon.adapters.traefik_differences import broken_files, of_others, of_the_file, of_traefik
+from andon.adapters.traefik_headersplit import PROBE
 from andon.adapters.traefik_metrics import read_traffic
 from andon.errors import GatewayError
 from andon.ports import Route, Traffic
@@ -52,6 +54,8 @@ class TraefikGateway:
         """
         check(route, self._known())
         name = key(route.environment, route.model)
+        if splits_by_header(route):
+            self._check_plugin(name)
         try:
             self._write(self._routes / f"{name}.json", _sealed(route))
             self.restore(last=name)
@@ -59,6 +63,16 @@ class TraefikGateway:
             raise GatewayError(f"route of {name}: cannot write it: {error}") from None
         wanted = dynamic_config(route)["http"]
         self._confirm(name, lambda found: of_traefik(name, wanted, found))
+
+    def _check_plugin(self, name: str) -> None:
+        """Before anything changes: a router whose plugin is missing answers everybody with 404."""
+        probe = self._get("/api/rawdata").get("routers", {}).get(f"{PROBE}@file", {})
+        if probe.get("status") != "enabled":
+            raise GatewayError(
+                f"route of {name}: sticky_header: Traefik runs without the plugin for it "
+                f"({probe.get('error') or 'it was started before the plugin was there'}); "
+                "`andon down` and `andon up` start it anew, and logs/gateway.log says more"
+            )
 
     def route(self, environment: str, model: str) -> Route | None:
         """The route last applied. Raises GatewayError if its file was damaged."""

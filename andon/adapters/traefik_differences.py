@@ -11,6 +11,7 @@ import yaml
 
 from andon.adapters.traefik_metrics import PROVIDER
 
+COOKIE = ("name", "path", "sameSite", "maxAge")
 TOLD = 3  # differences of one file, or of one service: the rest is counted
 KINDS = {"services": "service", "routers": "router", "middlewares": "middleware"}
 
@@ -123,7 +124,7 @@ def _essence(config: dict[str, Any]) -> dict[str, Any]:
         "transport": balancer.get("serversTransport"),
         "health check": balancer.get("healthCheck", {}).get("path"),
         "weights": {it["name"]: it.get("weight") for it in weighted.get("services", [])},
-        "sticky": _only(weighted.get("sticky", {}).get("cookie", {}), "name", "path", "sameSite"),
+        "sticky": _only(weighted.get("sticky", {}).get("cookie", {}), *COOKIE),
         "mirroring": _only(mirroring, "service", "maxBodySize"),
         "mirrors": {it["name"]: it.get("percent") for it in mirroring.get("mirrors", [])},
         "failover": _only(failover, "service", "fallback"),
@@ -131,6 +132,7 @@ def _essence(config: dict[str, Any]) -> dict[str, Any]:
         "strip": config.get("stripPrefix", {}).get("prefixes"),
         "retry": _only(config.get("retry", {}), "attempts", "initialInterval"),
         "in flight": config.get("inFlightReq"),
+        "plugin": config.get("plugin"),
     }
     bare = json.dumps({field: value for field, value in essence.items() if value})
     return dict(json.loads(bare.replace(PROVIDER, "")))

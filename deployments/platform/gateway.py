@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from andon.adapters.traefik_headersplit import PLUGIN, PROBE
 from andon.settings import Settings
 from deployments.platform.layout import gateway_folder
 
@@ -21,15 +22,24 @@ LATENCY_BUCKETS = [
 ]
 
 
+PLUGIN_SOURCE = Path(__file__).parent / PLUGIN
+
+
 def static_file(settings: Settings) -> Path:
     return gateway_folder(settings) / "traefik.yml"
 
 
 def write(settings: Settings) -> bool:
-    """Write both files; returns whether the one that needs a restart has changed."""
+    """Write all files; returns whether what is read at the start only has changed."""
     folder = gateway_folder(settings)
     _write(folder / "dyn" / ADMIN_ROUTES, _admin_routes(), folder)
-    return _write(static_file(settings), _static(settings), folder)
+    plugin = [_copy(it, plugin_folder(settings)) for it in sorted(PLUGIN_SOURCE.iterdir())]
+    return any([_write(static_file(settings), _static(settings), folder), *plugin])
+
+
+def plugin_folder(settings: Settings) -> Path:
+    """Where Traefik looks: beneath the folder that it is started in."""
+    return settings.state / "plugins-local" / "src" / "andon" / PLUGIN
 
 
 def _static(settings: Settings) -> dict[str, Any]:
@@ -58,6 +68,7 @@ def _static(settings: Settings) -> dict[str, Any]:
             "providersThrottleDuration": "100ms",
             "file": {"directory": str(gateway_folder(settings) / "dyn"), "watch": True},
         },
+        "experimental": {"localPlugins": {PLUGIN: {"moduleName": f"andon/{PLUGIN}"}}},
         "log": {"level": "INFO", "noColor": True},
     }
 
@@ -68,7 +79,30 @@ def _admin_routes() -> dict[str, Any]:
         "entryPoints": ["admin"],
         "service": "api@internal",
     }
-    return {"http": {"routers": {"andon-admin": router}}}
+    # Tells whether the plugin was loaded: without it a router that uses it answers 404.
+    probe = {
+        "rule": f"Path(`/{PROBE}`)",
+        "entryPoints": ["admin"],
+        "service": "ping@internal",
+        "middlewares": [PROBE],
+    }
+    plugin = {"plugin": {PLUGIN: {"header": "X", "cookie": "x"}}}
+    return {
+        "http": {
+            "routers": {"andon-admin": router, PROBE: probe},
+            "middlewares": {PROBE: plugin},
+        }
+    }
+
+
+def _copy(source: Path, folder: Path) -> bool:
+    """Whether it was not there, or was another."""
+    target = folder / source.name
+    if target.is_file() and target.read_bytes() == source.read_bytes():
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    return True
 
 
 def _write(path: Path, content: dict[str, Any], scratch: Path) -> bool:

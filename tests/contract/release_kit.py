@@ -101,7 +101,7 @@ class Place:
 
         command = (sys.executable, str(HERE / "faulty_server.py"))
         with (
-            patch.object(local, "ProcessTarget", lambda it: tapped(ProcessTarget(it, command))),
+            patch.object(local, "local_target", lambda it: tapped(ProcessTarget(it, command))),
             patch.object(local, "TraefikGateway", lambda it: tapped(TraefikGateway(it))),
         ):
             return local.local_driver(self.settings, tapped(self.ledger))

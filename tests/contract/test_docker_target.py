@@ -12,12 +12,14 @@ from target_worlds import ready
 
 from andon.adapters import docker_target
 from andon.adapters.docker_container import NAME, owner
-from andon.adapters.docker_target import DockerTarget
+from andon.adapters.docker_target import LOCK, DockerTarget
 from andon.adapters.loopback import ask
-from andon.errors import TargetError
+from andon.errors import PlatformError, TargetError
 from andon.ports import ServerSpec
 from andon.settings import DockerTarget as Options
 from andon.settings import Environment, Settings
+from deployments.platform import layout
+from deployments.platform.up import down
 from serving.bundle import verify
 
 
@@ -176,3 +178,23 @@ def test_without_an_engine_the_error_says_so(tmp_path, monkeypatch):
         with pytest.raises(TargetError, match="no Docker engine answers"):
             act(spec.name)
     assert target.usage(spec.name) is None
+
+
+@pytest.mark.docker
+def test_down_stops_containers_too(dockered, docker_world):
+    spec = docker_world.bundle("1")
+    docker_world.target.start(spec)
+    ready(docker_world.target, spec)
+    said = []
+    down(dockered.settings, lambda message, fraction: said.append(message))
+    assert f"stopping container {spec.name}" in said
+    assert docker_world.target.names() == set()
+
+
+def test_down_tells_of_containers_that_it_could_not_stop(tmp_path, monkeypatch):
+    settings = Settings(project=tmp_path)
+    layout.make(settings)
+    (settings.state / "run" / LOCK).touch()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/absent.sock")
+    with pytest.raises(PlatformError, match=r"containers is stopped.*no Docker engine"):
+        down(settings, lambda message, fraction: None)

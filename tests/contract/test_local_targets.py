@@ -49,7 +49,6 @@ def test_each_environment_is_served_where_its_settings_say(tmp_path, parts):
 def test_usage_comes_from_where_the_server_is(tmp_path, parts):
     both = targets(tmp_path, parts, production=CONTAINERS)
     both.start(SPEC)
-    assert both.usage(SPEC.name) is None
     parts["docker"].usages[SPEC.name] = Usage(1.0, 2)
     parts["process"].usages[SPEC.name] = Usage(3.0, 4)
     assert both.usage(SPEC.name) == Usage(1.0, 2)

@@ -10,7 +10,7 @@ import pytest
 from browser import page_fixture, screenshot  # noqa: F401
 from line_under_test import LONG, LineUnderTest
 from support import wait_until
-from survival import ask_first, wait_for
+from survival import ask_first
 
 from andon.rollout import Phase
 
@@ -30,7 +30,25 @@ def test_a_release_goes_on_when_its_form_is_filled_in(
     page.goto(line.runs.link(run_id))
     page.get_by_text("Suspended", exact=True).first.wait_for()
     page.get_by_role("button", name="Resume").first.click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_text("release-managers").first.wait_for()
-    screenshot(page, tmp_path / "asked.png")
-    print(tmp_path, dialog.inner_html())
+    form = page.locator(".p-modal__card")
+    form.get_by_text("release-managers").first.wait_for()
+    form.locator("textarea").first.fill("ada")
+    form.locator("textarea").nth(1).fill("seen and liked")
+    form.get_by_role("button", name="Submit").click()
+    page.get_by_text("rejected").or_(page.get_by_text("required")).first.wait_for()
+    screenshot(page, Path("/tmp/approvals-left.png"))
+    assert line.runs.state(run_id)["name"] == "Suspended", "no answer is not a yes, nor a no"
+
+    if not form.is_visible():
+        page.get_by_role("button", name="Resume").first.click()
+    form.locator(".p-toggle__control").first.click()
+    screenshot(page, Path("/tmp/approvals-filled.png"))
+    form.get_by_role("button", name="Submit").click()
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=LONG * 1000)
+    screenshot(page, Path("/tmp/approvals-done.png"))
+    release = line.ledger.champion("production", MODEL)
+    assert release is not None and release.run_id == run_id
+    assert release.rollout.phase is Phase.PROMOTED
+    (given,) = release.rollout.answers
+    assert (given.approved, given.by, given.note) == (True, "ada", "seen and liked")
+    assert began <= given.at <= time.time()
