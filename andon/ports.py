@@ -75,6 +75,7 @@ class Route:
     that is dead, slow or failing. A backend with weight 0 is reachable by `X-Andon-Version`.
     `mirrors`: per cent of the requests of which a backend gets a copy; nobody waits for its answer.
     `sticky`: the name of a cookie that keeps a client at the version that answered it first.
+    `sticky_header`: the name of a header: requests with one value of it go to one version.
     """
 
     environment: str
@@ -85,6 +86,7 @@ class Route:
     versions: dict[str, str] = field(default_factory=dict)
     mirrors: dict[str, int] = field(default_factory=dict)
     sticky: str = ""
+    sticky_header: str = ""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Rollout(Frozen):
     pause_seconds: float = 3_600.0
     warm_seconds: float = 0.0
     sticky: str = ""
+    sticky_header: str = ""
     promotes: bool = True
     load: Load | None = None
     load_runs: int = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +11,13 @@ from andon.adapters.driver import Driver
 from andon.adapters.files import load_settings, model_names
 from andon.adapters.ledger import Ledger, Release, open_ledger
 from andon.adapters.local import local_driver
-from andon.adapters.process_target import ProcessTarget
+from andon.adapters.targets import local_target
 from andon.adapters.traefik import TraefikGateway
 from andon.errors import GatewayError, LineError
 from andon.ports import Gateway, Route, ServerSpec, Target
 from andon.settings import Settings
 
+SETTLED = 0.5  # seconds in which a gateway has taken a change
 Slot = Literal["active", "rollout", "warm"]
 
 
@@ -73,9 +75,16 @@ class Parts:
         ]
 
     def edited(self, environment: str, model: str) -> list[str]:
-        """Where the gateway is not as it was told: somebody's hand; or that it does not answer."""
+        """Where the gateway is not as it was told: somebody's hand; or that it does not answer.
+
+        A change that is just being made differs, too, but not for long: so it is asked twice.
+        """
         try:
             found = self.gateway.differences(environment, model)
+            if found:
+                time.sleep(SETTLED)
+                again = self.gateway.differences(environment, model)
+                found = [it for it in found if it in again]
         except GatewayError as error:
             return [str(error)]
         if not found:
@@ -136,7 +145,7 @@ def parts() -> Parts:
     return Parts(
         settings=settings,
         ledger=ledger,
-        target=ProcessTarget(settings),
+        target=local_target(settings),
         gateway=TraefikGateway(settings),
         driver=local_driver(settings, ledger),
     )

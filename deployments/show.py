@@ -82,12 +82,12 @@ def _in_short(rollout: Rollout) -> str:
 
 
 def warnings(found: Parts, shown: list[Place]) -> Text:
-    """Where the gateway is not as it was told."""
-    text = Text(style="yellow")
+    """Where the gateway is not as it was told; what holds for several places is said once."""
+    said: dict[str, list[str]] = {}
     for environment, model in dict.fromkeys((it.environment, it.model) for it in shown):
         for problem in found.edited(environment, model):
-            text.append(f"! {environment}/{model}: {problem}\n")
-    return text
+            said.setdefault(problem, []).append(f"{environment}/{model}")
+    return Text("".join(f"! {', '.join(it)}: {what}\n" for what, it in said.items()), "yellow")
 
 
 def _last_verdicts(found: Parts, shown: list[Place]) -> Table:

@@ -109,12 +109,15 @@ def _return(parts: Parts, out: Console, asked: Asked, to: str, clock: Clocked) -
     else:
         out.print(f"{asked.place}: v{champion.version} → v{version}, {how}")
     interrupted = _interrupt(parts, out, asked, version)
+    champion = parts.ledger.champion(environment, model) or champion  # one was promoted just now?
     if champion.version == version:
         if not interrupted:
             out.print(f"{WAITS}no release is in progress, and it serves already")
             parts.driver.restore(environment, model)
         clock.confirmed(version)
         return
+    if interrupted:
+        _take_the_turn(parts, out, asked, version)
     order = order_back(environment, clock.trigger, clock.run_id)
     waiting = functools.partial(out.print, f"{WAITS}another run is at it; this waits until it ends")
     release, _ = parts.driver.release(candidate, order, clock, waiting=waiting)
@@ -148,6 +151,16 @@ def _interrupt(parts: Parts, out: Console, asked: Asked, version: str) -> bool:
     out.print(f"{WAITS}the release of v{ended.version} in progress ends: {ended.rollout.reason}")
     settle(parts, ended)
     return True
+
+
+def _take_the_turn(parts: Parts, out: Console, asked: Asked, version: str) -> None:
+    """Before releases that have waited for the interrupted one to end: they end, too."""
+    end = time.monotonic() + DEADLINE
+    while parts.driver.restore(asked.environment, asked.model) == AT_WORK:
+        _interrupt(parts, out, asked, version)
+        if time.monotonic() > end:
+            return  # then it waits
+        time.sleep(POLL)
 
 
 def _mirror(parts: Parts, out: Console, model: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -25,6 +26,7 @@ SIGNS = {
     "fail": Text("✗ fail", "red"),
     "inconclusive": Text("? inconclusive", "yellow"),
 }
+UNTESTED = Text("· not tested", "dim")
 COMING, DONE, HERE = Text("·", "dim"), Text("✓", "green"), Text("▶", "bold cyan")
 HELD, LEFT = Text("‖", "bold yellow"), Text("✗", "red")
 
@@ -182,23 +184,38 @@ def _until(view: View, seconds: float) -> str:
 
 
 def _verdicts(view: View) -> RenderableType:
-    rows = view.verdicts
-    compared = any("champion" in it.evidence for it in rows)
+    """The gate as it was written down last; both sides where a check compares them."""
+    sides = [_sides(it.evidence) for it in view.verdicts]
+    compared = any(sides)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("gate")
-    for column in ("candidate", *(["champion"] if compared else []), "limit", "n"):
-        table.add_column(column, justify="right")
-    table.add_column(f"verdict at {clock(rows[-1].at, view.now)}")
-    for it in rows:
-        other = [_number(it.evidence.get("champion"))] if compared else []
-        cells = [_number(it.value), *other, _number(it.limit), f"{it.n:,}"]
-        table.add_row(it.check, *cells, SIGNS[it.outcome])
+    title = f"gate at {clock(view.verdicts[-1].at, view.now)}"
+    table.add_column(title, min_width=len(title))
+    for column in (*(("candidate", "champion") if compared else ()), "measured", "limit", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for it, both in zip(view.verdicts, sides, strict=True):
+        cells = [_number(side) for side in both or (None, None)] if compared else []
+        cells += [_number(it.value), _number(it.limit), f"{it.n:,}"]
+        untested = it.outcome == "pass" and it.value is None and not it.n
+        table.add_row(it.check, *cells, UNTESTED if untested else SIGNS[it.outcome])
     return Padding(table, (0, 0, 0, 2))
+
+
+def _sides(evidence: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Candidate's and champion's number, by the names that checks give them in their evidence."""
+    for what in ("", "_mean", "_rate"):
+        found = evidence.get(f"candidate{what}"), evidence.get(f"champion{what}")
+        if all(isinstance(it, int | float) for it in found):
+            return found[0], found[1]  # type: ignore[return-value]
+    counts = [evidence.get(f"{who}_{it}") for who in ("candidate", "champion") for it in "kn"]
+    if not all(isinstance(it, int | float) for it in counts) or not (counts[1] and counts[3]):
+        return None
+    return counts[0] / counts[1], counts[2] / counts[3]
 
 
 def _doubts(view: View) -> Iterator[RenderableType]:
     for it in view.verdicts:
-        if it.outcome != "pass":
+        if it.outcome != "pass" and it.detail:
             text = Text(f"{it.check}: {it.detail}", "red" if it.outcome == "fail" else "yellow")
             yield Padding(text, (0, 0, 0, 4))
 
@@ -243,7 +260,7 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s" if 0 < seconds < 1 else f"{whole} s"
 
 
-def _number(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _number(value: float | None) -> str:
+    if value is None:
         return ""
-    return f"{value:.4g}"
+    return f"{value / 1e6:,.0f} M" if abs(value) >= 1e5 else f"{value:.4g}"

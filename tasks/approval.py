@@ -82,8 +82,8 @@ def _about(job: Job, ledger: Ledger, release: Release) -> str:
     place = f"release to {release.environment}", f"v{release.version} in {release.environment}"
     passed = [it.what for it in ledger.transitions(release.seq)][:-1]
     lines = [
-        f"**{release.model} v{release.version}** in {release.environment}: "
-        f"**{rollout.approval.approve}** have to say yes.",
+        f"{release.model} v{release.version} in {release.environment}: "
+        f"{rollout.approval.approve} have to say yes.",
         f"\nIt would replace {rollout.champion or 'nothing'}. Passed so far:\n",
         *(f"- {it}" for it in passed),
     ]

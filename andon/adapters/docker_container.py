@@ -64,7 +64,7 @@ def _create(
     options, address = where
     name, (user, group) = f"{options.prefix}-{spec.name}", owner(settings)
     command = ["--environment", spec.environment, "--log-dir", LOGS, "--feedback-dir", FEEDBACK]
-    endpoint = api.create_endpoint_config(ipv4_address=str(address))
+    endpoints: Any = {options.network: api.create_endpoint_config(ipv4_address=str(address))}
     try:
         made = api.create_container(
             image,
@@ -80,7 +80,7 @@ def _create(
             healthcheck=HEALTH,
             stop_timeout=STOP_SECONDS,
             host_config=_limits(api, options, _folders(settings, spec, user, group)),
-            networking_config=api.create_networking_config({options.network: endpoint}),
+            networking_config=api.create_networking_config(endpoints),
         )
     except docker.errors.APIError as error:
         if error.status_code != 409:
@@ -94,12 +94,13 @@ def _create(
 
 
 def _limits(api: APIClient, options: Options, folders: dict[Path, str]) -> Any:
-    from docker.types import Mount
+    from docker.types import LogConfig, Mount
 
     memory = None if options.memory_mb is None else options.memory_mb * 2**20
     return api.create_host_config(
-        # Whatever ends comes back, also with the engine; but not what was stopped on purpose.
-        restart_policy={"Name": "unless-stopped"},
+        # Whatever ends comes back. Not "unless-stopped": to an engine that was killed and comes up
+        # again, all it finds running counts as stopped by hand.
+        restart_policy={"Name": "always"},
         init=True,  # a server that is process 1 would get no signal that it does not handle
         read_only=True,
         cap_drop=["ALL"],
@@ -109,7 +110,7 @@ def _limits(api: APIClient, options: Options, folders: dict[Path, str]) -> Any:
         mem_limit=memory,
         memswap_limit=memory,
         nano_cpus=None if options.cpus is None else int(options.cpus * 1e9),
-        log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+        log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
         mounts=[Mount(place, str(folder), type="bind") for folder, place in folders.items()],
     )
 

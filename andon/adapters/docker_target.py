@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ENGINE_SECONDS = 30
 LOG_LINES = 20
+LOCK = "containers.lock"
 ImageOf = Callable[[Settings, ServerSpec], str]
 
 
@@ -74,8 +75,11 @@ class DockerTarget:
 
     def usage(self, name: str) -> Usage | None:
         """Of the container's cgroup."""
-        with self._engine(name) as api:
-            found = self._find(api, name)
+        try:
+            with self._engine(name) as api:
+                found = self._find(api, name)
+        except TargetError:
+            return None
         if found is None or not found["State"]["Pid"]:
             return None
         return of_cgroup(found["State"]["Pid"], found["Id"], _started(found))
@@ -186,7 +190,7 @@ class DockerTarget:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Two runs that start one server at once must not remove each other's."""
-        path = self._settings.state / "run" / "containers.lock"
+        path = self._settings.state / "run" / LOCK
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -194,6 +198,11 @@ class DockerTarget:
             yield
         finally:
             os.close(descriptor)
+
+
+def was_used(settings: Settings) -> bool:
+    """Whether this line has ever started a container; some may still be there."""
+    return (settings.state / "run" / LOCK).exists()
 
 
 def _started(found: Any) -> float:

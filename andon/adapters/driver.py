@@ -208,6 +208,7 @@ class Driver:
             pause_seconds=plan.pause_within,
             warm_seconds=plan.keep_warm,
             sticky=plan.sticky.cookie if plan.sticky else "",
+            sticky_header=plan.sticky.header if plan.sticky else "",
             load=order.load,
             load_runs=order.load_runs,
             promotes=champion is None or not isinstance(plan, ShadowOnly),

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from math import inf
 from threading import Lock
 
-from andon.adapters.traefik_config import check, key
+from andon.adapters.routes import check, key
+from andon.adapters.traefik_headersplit import version_of
 from andon.errors import GatewayError, TargetError
 from andon.ports import Route, Server, ServerSpec, ServerState, Traffic, Usage
 
+USAGE = Usage(cpu_seconds=0.5, memory_bytes=50_000_000)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, inf)
 
 
@@ -29,7 +31,7 @@ class FakeTarget:
         self.stuck: set[str] = set()  # runs, and is never ready
         self.impostors: set[str] = set()  # answers with another digest than it should
         self.dead: set[str] = set()  # was ready once, and does not answer any more
-        self.usages: dict[str, Usage] = {}  # what `usage` says; nothing of the others
+        self.usages: dict[str, Usage | None] = {}  # what `usage` says; of others, little
         self.looks_until_ready = 1
         self.calls: list[tuple[str, str]] = []  # ("start" or "stop", name of the server)
         self._running: dict[str, ServerSpec] = {}
@@ -57,7 +59,7 @@ class FakeTarget:
         return set(self._running)
 
     def usage(self, name: str) -> Usage | None:
-        return self.usages.get(name) if name in self._running else None
+        return self.usages.get(name, USAGE) if name in self._running else None
 
     def kill(self, name: str) -> None:
         """It dies, and is brought back by whoever supervises it."""
@@ -67,7 +69,7 @@ class FakeTarget:
 
     def use(self, name: str, cpu_seconds: float = 0.0, memory_bytes: int = 0) -> None:
         """It takes so much more."""
-        now = self.usages.get(name, Usage(0.0, 0))
+        now = self.usages.get(name) or Usage(0.0, 0)
         self.usages[name] = Usage(
             now.cpu_seconds + cpu_seconds, now.memory_bytes + memory_bytes, now.started
         )
@@ -151,13 +153,22 @@ class FakeGateway:
         self.counters.clear()
 
     def send(
-        self, environment: str, model: str, version: str | None = None, cookie: str = ""
+        self,
+        environment: str,
+        model: str,
+        version: str | None = None,
+        cookie: str = "",
+        header: str = "",
     ) -> Reply:
         """One request of a client, pinned to a version or not; from any thread.
 
-        `cookie`: what an earlier reply asked the client to send, if the route is sticky.
+        `cookie`: what an earlier reply asked the client to send; `header`: the value of the
+        route's header.
         """
         with self._lock:
+            route = self.route(environment, model)
+            if route and route.sticky_header and header:
+                cookie = version_of(route, key(environment, model), header)
             return self._send(environment, model, version, cookie)
 
     def _send(self, environment: str, model: str, version: str | None, cookie: str) -> Reply:
@@ -174,7 +185,7 @@ class FakeGateway:
                 if self._is_due(route, name, percent):
                     self._ask(name)
             return reply
-        return self._split(route, cookie if route.sticky else "")
+        return self._split(route, cookie if route.sticky or route.sticky_header else "")
 
     def _split(self, route: Route, cookie: str) -> Reply:
         known = route.weights.get(cookie, 0) > 0

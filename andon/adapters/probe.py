@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from andon.settings import Settings
 from serving.bundle import Samples, read_samples
 
 PIN, MARK = "X-Andon-Version", {"X-Andon-Probe": "1"}
+PATIENCE = 2.0
 
 
 class GatewayProbe:
@@ -37,6 +39,8 @@ class GatewayProbe:
     ) -> Probe:
         """Send `n` single-row requests, the samples in turn; a bad answer is counted.
 
+        Fewer if they take long: none is begun after PATIENCE seconds.
+
         With `against`, the champion's version is asked the same; where requests are `mirrored`, as
         a client would, so that the gateway makes a copy. What goes wrong there says nothing of the
         candidate: it makes no pair, and is not counted.
@@ -47,7 +51,10 @@ class GatewayProbe:
         url = f"{self._settings.gateway_url}/{environment}/{model}/predict"
         total, both = Probe(), []
         with httpx.Client(timeout=self._timeout, headers=MARK) as client:
+            began = time.monotonic()
             for number in range(n):
+                if time.monotonic() - began > PATIENCE:
+                    break  # whoever waits for us has other things to watch
                 i = number % len(samples.records)
                 found, answer = _ask(client, url, samples, i, version)
                 total += found

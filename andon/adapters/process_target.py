@@ -74,8 +74,10 @@ class ProcessTarget:
 
     def usage(self, name: str) -> Usage | None:
         """Of the server's process and its workers."""
-        with _as_target_error(name):
+        try:
             info = self._supervisor.info(PREFIX + name)
+        except PlatformError:
+            return None
         return of_tree(info.pid) if info is not None and info.pid else None
 
     def _program(self, spec: ServerSpec, kept: dict[str, str]) -> Program:

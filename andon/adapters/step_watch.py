@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from andon.adapters.ledger import Release
 from andon.adapters.watching.loading import GatewayLoad, LoadFunction, Loading
 from andon.adapters.watching.serving import Counters, Meter
-from andon.adapters.watching.signals import ModelSignals, Signals
 from andon.errors import GatewayError
 from andon.gates import ALPHA, Seen, judge
 from andon.looks import Look, Probe, Side
@@ -18,6 +17,9 @@ from andon.rollout import Rollout
 from andon.settings import Settings
 from andon.spec import Mirror, Step
 from andon.verdict import Outcome, Verdict, gate
+
+if TYPE_CHECKING:
+    from andon.adapters.watching.signals import ModelSignals, Signals
 
 PROBES_AT_ONCE = 20
 FIRST_PROBES = 5
@@ -123,24 +125,22 @@ class StepWatch:
         usage = self._meter.read([it for it in (spec.name, rollout.champion) if it])
         if usage.get(spec.name) is None:
             missing["resources"] = "the target cannot tell what the candidate uses"
-        champion = None
-        if rollout.champion and _has_traffic(step):
-            champion = Side(
-                traffic=fresh.get(rollout.champion, Traffic()),
-                answers=signals.champion,
-                losses=signals.champion_losses,
-                usage=usage.get(rollout.champion),
-            )
         candidate = Side(
             traffic=fresh.get(spec.name, Traffic()),
             answers=signals.candidate,
             losses=signals.losses,
             usage=usage.get(spec.name),
         )
+        champion = Side(
+            traffic=fresh.get(rollout.champion or "", Traffic()),
+            answers=signals.champion,
+            losses=signals.champion_losses,
+            usage=usage.get(rollout.champion or ""),
+        )
         return Look(
             at=self._clock(),
             candidate=candidate,
-            champion=champion,
+            champion=champion if rollout.champion and _has_traffic(step) else None,
             pairs=pairs,
             probe=probed,
             missing=missing | self._unread(signals, step),
@@ -179,6 +179,9 @@ class StepWatch:
 
     def _read(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror) -> Signals:
         if self._signals is None:
+            # Polars and Arrow: a rollback, which watches nothing, does not wait for them.
+            from andon.adapters.watching.signals import ModelSignals
+
             champion = _version(rollout.champion, spec) if _has_traffic(step) else ""
             self._signals = ModelSignals(
                 self._settings, spec, champion or None, rollout.since, paired=_paired(rollout)

@@ -22,8 +22,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from andon.adapters.loopback import ask
-from andon.adapters.traefik_config import check, dynamic_config, key
-from andon.adapters.traefik_differences import broken_files, of_the_file, of_traefik
+from andon.adapters.routes import check, key, path_of
+from andon.adapters.traefik_config import dynamic_config, splits_by_header
+from andon.adapters.traefik_differences import broken_files, of_others, of_the_file, of_traefik
+from andon.adapters.traefik_headersplit import PROBE
 from andon.adapters.traefik_metrics import read_traffic
 from andon.errors import GatewayError
 from andon.ports import Route, Traffic
@@ -52,6 +54,8 @@ class TraefikGateway:
         """
         check(route, self._known())
         name = key(route.environment, route.model)
+        if splits_by_header(route):
+            self._check_plugin(name)
         try:
             self._write(self._routes / f"{name}.json", _sealed(route))
             self.restore(last=name)
@@ -59,6 +63,16 @@ class TraefikGateway:
             raise GatewayError(f"route of {name}: cannot write it: {error}") from None
         wanted = dynamic_config(route)["http"]
         self._confirm(name, lambda found: of_traefik(name, wanted, found))
+
+    def _check_plugin(self, name: str) -> None:
+        """Before anything changes: a router whose plugin is missing answers everybody with 404."""
+        probe = self._get("/api/rawdata").get("routers", {}).get(f"{PROBE}@file", {})
+        if probe.get("status") != "enabled":
+            raise GatewayError(
+                f"route of {name}: sticky_header: Traefik runs without the plugin for it "
+                f"({probe.get('error') or 'it was started before the plugin was there'}); "
+                "`andon down` and `andon up` start it anew, and logs/gateway.log says more"
+            )
 
     def route(self, environment: str, model: str) -> Route | None:
         """The route last applied. Raises GatewayError if its file was damaged."""
@@ -88,20 +102,24 @@ class TraefikGateway:
         try:
             route, sealed = self._read(name)
         except FileNotFoundError:
-            return self._unlike(name, {}, found)
+            return self._unlike(environment, model, {}, found)
         except (OSError, ValueError, TypeError, GatewayError) as error:
             why = " ".join(str(error).split())
             path = self._routes / f"{name}.json"
             return [f"{path}: not a route ({why})", *broken_files(self._dyn)]
         edited = f"{self._routes / name}.json: changed since it was applied"
         wanted = dynamic_config(route)["http"]
-        return [*([] if sealed else [edited]), *self._unlike(name, wanted, found)]
+        return [*([] if sealed else [edited]), *self._unlike(environment, model, wanted, found)]
 
-    def _unlike(self, name: str, wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    def _unlike(
+        self, environment: str, model: str, wanted: dict[str, Any], found: dict[str, Any]
+    ) -> list[str]:
+        name = key(environment, model)
         path = self._dyn / f"{name}.yml"
         return [
             *of_the_file(path, {"http": wanted} if wanted else None),
             *of_traefik(name, wanted, found),
+            *of_others(name, path_of(environment, model), found),
             *broken_files(self._dyn, besides=path),
         ]
 

@@ -14,18 +14,14 @@ stable backend's address: what it answers in another's place is not counted as i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-from andon.errors import GatewayError
+from andon.adapters import traefik_headersplit as headersplit
+from andon.adapters.routes import FALLBACK, is_split, key, path_of
 from andon.ports import Route
 
 ENTRY_POINT = "web"
 PIN_HEADER = "X-Andon-Version"
-
-FALLBACK = "--fallback"
 
 # Failover and mirroring allocate a buffer of their limit for every request, and failover answers
 # 413 above it. So bodies are sorted by the digits of their length: many small buffers, few large
@@ -54,78 +50,11 @@ HEALTH_CHECK = {
 COPIES = {"amount": 100, "sourceCriterion": {"requestHeaderName": PIN_HEADER}}
 
 _PINNED, _MEASURED, _REST = 300, 200, 100
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_COOKIE = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-def key(environment: str, model: str) -> str:
-    """The name of a route's file, and the first part of the names in it.
-
-    Raises GatewayError for a name that cannot be part of a path or of a rule.
-    """
-    for what, name in (("environment", environment), ("model", model)):
-        if not _NAME.fullmatch(name) or "--" in name:
-            raise GatewayError(
-                f"{what}: found {name!r}, allowed are letters, digits, '.', '_' and single '-'"
-            )
-    return f"{environment}--{model}"
-
-
-def check(route: Route, others: Iterable[Route] = ()) -> None:
-    """Raises GatewayError with everything that is wrong with the route, alone and among others."""
-    name = key(route.environment, route.model)
-    problems = [*_problems(route)]
-    for other in others:
-        owner = key(other.environment, other.model)
-        for shared in sorted(set(route.backends) & set(other.backends)):
-            if owner != name:
-                problems.append(f"backend {shared!r} belongs to {owner} already")
-    if problems:
-        raise GatewayError(f"route of {name}: {'; '.join(problems)}")
-
-
-def _problems(route: Route) -> Iterator[str]:
-    known = ", ".join(sorted(route.backends)) or "none"
-    if route.stable not in route.backends:
-        yield f"stable: found {route.stable!r}, the backends are {known}"
-    for field, names in (("weights", route.weights), ("versions", route.versions)):
-        for name in sorted(set(names) - set(route.backends)):
-            yield f"{field}: {name!r} is no backend, the backends are {known}"
-    if sum(route.weights.values()) != 100 or min(route.weights.values(), default=0) < 0:
-        yield f"weights: found {route.weights}, they must be 0 or more and sum to 100"
-    if len(set(route.versions.values())) != len(route.versions):
-        yield f"versions: found {route.versions}, each may be named once"
-    yield from _problems_of_names(route)
-    yield from _problems_of_mirrors(route)
-
-
-def _problems_of_names(route: Route) -> Iterator[str]:
-    for name in (*route.backends, *route.versions.values()):
-        if not _NAME.fullmatch(name):
-            yield f"name {name!r}: allowed are letters, digits, '.', '_' and '-'"
-        elif name.endswith(FALLBACK):
-            yield f"name {name!r}: must not end in {FALLBACK}"
-    for name, url in route.backends.items():
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or re.search(r"[\s{}`]", url):
-            yield f"backend {name!r}: found {url!r}, expected http://HOST:PORT"
-    if route.sticky and not _COOKIE.fullmatch(route.sticky):
-        yield f"sticky: found {route.sticky!r}, allowed are 64 letters, digits, '_' and '-'"
-
-
-def _problems_of_mirrors(route: Route) -> Iterator[str]:
-    for name, percent in sorted(route.mirrors.items()):
-        if name not in route.backends or name == route.stable:
-            others = ", ".join(sorted(set(route.backends) - {route.stable})) or "none"
-            yield f"mirrors: found {name!r}, the backends besides the stable one are {others}"
-        if not 1 <= percent <= 100:
-            yield f"mirrors: found {percent} % for {name!r}, expected 1 to 100"
-    if route.mirrors and _is_split(route):
-        yield "mirrors: only while all requests go to the stable backend, found weights too"
 
 
 def dynamic_config(route: Route) -> dict[str, Any]:
     """The content of the route's file."""
+    hashed = splits_by_header(route)
     return {
         "http": {
             "routers": _routers(route),
@@ -134,6 +63,7 @@ def dynamic_config(route: Route) -> dict[str, Any]:
                 _strip(route): {"stripPrefix": {"prefixes": [_prefix(route)]}},
                 _retry(route): {"retry": RETRY},
                 **({_copies(route): {"inFlightReq": COPIES}} if route.mirrors else {}),
+                **({_hash(route): headersplit.middleware(route, _key(route))} if hashed else {}),
             },
             "serversTransports": {
                 f"{_key(route)}--{name}": {
@@ -161,6 +91,7 @@ def _routers(route: Route) -> dict[str, Any]:
     else:
         rest = _router(route, unpinned, route.stable, _REST, _retry(route))
     routers[_key(route)] = rest
+    hashed = [_hash(route)] if splits_by_header(route) else []
     if _is_measured(route):
         for size, (low, high) in BODY_DIGITS.items():
             sized = f"HeaderRegexp(`Content-Length`, `^[0-9]{{{max(low, 1)},{high}}}$`)"
@@ -169,7 +100,7 @@ def _routers(route: Route) -> dict[str, Any]:
             if route.mirrors:  # labels are taken in once
                 sized += f" && !Path(`{_prefix(route)}/feedback`)"
             routers[f"{_key(route)}--{size}"] = _router(
-                route, f"{unpinned} && {sized}", f"{_key(route)}--{size}", _MEASURED
+                route, f"{unpinned} && {sized}", f"{_key(route)}--{size}", _MEASURED, *hashed
             )
     return routers
 
@@ -190,7 +121,7 @@ def _services(route: Route) -> dict[str, Any]:
         # that the request's body was read already.
         again = {"middlewares": [_retry(route)]}
         services[route.stable + FALLBACK] = _load_balancer(route, route.stable) | again
-    if _is_split(route):
+    if is_split(route):
         services |= _split(route)
     elif route.mirrors:
         services |= _mirrored(route)
@@ -202,10 +133,12 @@ def _split(route: Route) -> dict[str, Any]:
     # Traefik 3.7 would look for ever for a server that is up among those with a weight.
     weights = [{"name": n, "weight": w} for n, w in route.weights.items() if w > 0]
     weighted: dict[str, Any] = {"services": weights}
-    if route.sticky:
+    if route.sticky or route.sticky_header:
         # Of this path alone: models of one host must not overwrite each other's cookies.
-        cookie = {"name": route.sticky, "httpOnly": True, "sameSite": "lax"}
-        weighted["sticky"] = {"cookie": cookie | {"path": _prefix(route)}}
+        name = route.sticky or headersplit.COOKIE
+        cookie = {"name": name, "httpOnly": True, "sameSite": "lax", "path": _prefix(route)}
+        # Without a cookie of its own a client that does not send the header is not to keep one.
+        weighted["sticky"] = {"cookie": cookie | ({} if route.sticky else {"maxAge": -1})}
     services: dict[str, Any] = {f"{_key(route)}--split": {"weighted": weighted}}
     for size, (_, digits) in BODY_DIGITS.items():
         services[f"{_key(route)}--{size}"] = {
@@ -258,13 +191,14 @@ def _load_balancer(route: Route, name: str) -> dict[str, Any]:
     return {"loadBalancer": balancer | ({} if is_stable else {"healthCheck": HEALTH_CHECK})}
 
 
-def _is_split(route: Route) -> bool:
-    return any(weight > 0 for name, weight in route.weights.items() if name != route.stable)
+def splits_by_header(route: Route) -> bool:
+    """Whether the route needs Traefik's plugin."""
+    return bool(route.sticky_header) and is_split(route)
 
 
 def _is_measured(route: Route) -> bool:
     """Whether requests are sorted by size: those that take part, and the rest."""
-    return _is_split(route) or bool(route.mirrors)
+    return is_split(route) or bool(route.mirrors)
 
 
 def _key(route: Route) -> str:
@@ -272,7 +206,7 @@ def _key(route: Route) -> str:
 
 
 def _prefix(route: Route) -> str:
-    return f"/{route.environment}/{route.model}"
+    return path_of(route.environment, route.model)
 
 
 def _strip(route: Route) -> str:
@@ -281,6 +215,10 @@ def _strip(route: Route) -> str:
 
 def _retry(route: Route) -> str:
     return f"{_key(route)}--retry"
+
+
+def _hash(route: Route) -> str:
+    return f"{_key(route)}--hash"
 
 
 def _copies(route: Route) -> str:

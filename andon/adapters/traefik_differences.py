@@ -11,6 +11,7 @@ import yaml
 
 from andon.adapters.traefik_metrics import PROVIDER
 
+COOKIE = ("name", "path", "sameSite", "maxAge")
 TOLD = 3  # differences of one file, or of one service: the rest is counted
 KINDS = {"services": "service", "routers": "router", "middlewares": "middleware"}
 
@@ -30,6 +31,18 @@ def of_traefik(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> list
             if item == name or item.startswith(f"{name}--"):
                 problems.append(f"Traefik, {word} {item}: expected nothing, found it still there")
     return problems
+
+
+def of_others(name: str, path: str, found: dict[str, Any]) -> list[str]:
+    """Routers of others that answer for a route's path: what they take, it does not see."""
+    paths = (f"`{path}`", f"`{path}/")
+    return [
+        f"Traefik, router {item}: answers for {path}, and is of somebody else"
+        for item, router in found.get("routers", {}).items()
+        if item.removesuffix(PROVIDER) != name
+        and not item.startswith(f"{name}--")
+        and any(it in router.get("rule", "") for it in paths)
+    ]
 
 
 def of_the_file(path: Path, wanted: dict[str, Any] | None) -> list[str]:
@@ -111,7 +124,7 @@ def _essence(config: dict[str, Any]) -> dict[str, Any]:
         "transport": balancer.get("serversTransport"),
         "health check": balancer.get("healthCheck", {}).get("path"),
         "weights": {it["name"]: it.get("weight") for it in weighted.get("services", [])},
-        "sticky": _only(weighted.get("sticky", {}).get("cookie", {}), "name", "path", "sameSite"),
+        "sticky": _only(weighted.get("sticky", {}).get("cookie", {}), *COOKIE),
         "mirroring": _only(mirroring, "service", "maxBodySize"),
         "mirrors": {it["name"]: it.get("percent") for it in mirroring.get("mirrors", [])},
         "failover": _only(failover, "service", "fallback"),
@@ -119,6 +132,7 @@ def _essence(config: dict[str, Any]) -> dict[str, Any]:
         "strip": config.get("stripPrefix", {}).get("prefixes"),
         "retry": _only(config.get("retry", {}), "attempts", "initialInterval"),
         "in flight": config.get("inFlightReq"),
+        "plugin": config.get("plugin"),
     }
     bare = json.dumps({field: value for field, value in essence.items() if value})
     return dict(json.loads(bare.replace(PROVIDER, "")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from andon.adapters.traefik_config import FALLBACK
+from andon.adapters.routes import FALLBACK
 from andon.ports import Traffic
 
 PROVIDER = "@file"

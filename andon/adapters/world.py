@@ -87,6 +87,7 @@ class WorldMaker:
             versions={name: specs[name].version for name in urls},
             mirrors={name: it for name, it in world.mirrors.items() if name in urls},
             sticky=rollout.sticky,
+            sticky_header=rollout.sticky_header,
         )
 
     def _stop_the_rest(self, environment: str, model: str, world: World) -> None:

@@ -134,9 +134,16 @@ Steps = Annotated[tuple[AnyStep, ...], Field(min_length=1)]
 
 
 class Sticky(Frozen):
-    """A client stays with the version that answered it first."""
+    """A client stays with a version: by a cookie, or by a header, which comes before it."""
 
-    cookie: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    cookie: str = Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    header: str = Field("", pattern=r"^[A-Za-z0-9-]{0,64}$")
+
+    @model_validator(mode="after")
+    def _by_something(self) -> Sticky:
+        if not self.cookie and not self.header:
+            raise ValueError("expected a cookie, a header or both")
+        return self
 
 
 class Plan(Frozen):

@@ -6,11 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+from andon.adapters.traefik_headersplit import PLUGIN, PROBE
 from andon.settings import Settings
 from deployments.platform.layout import gateway_folder
 
 ADMIN_ROUTES = "andon-admin.yml"
-LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+# Seconds: the preferred numbers R10 of ISO 3 from 0.5 ms to 10 s. A quantile is known to its
+# bucket, here within 28 %. With two models split this is 44 kB to read instead of 22 kB, and 0.6 ms
+# more; the CPU time of a request does not tell 44 buckets from 11.
+_R10 = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
+LATENCY_BUCKETS = [
+    *(0.0005, 0.00063, 0.0008),
+    *(float(f"{it}e{decade}") for decade in (-3, -2, -1, 0) for it in _R10),
+    10.0,
+]
+
+
+PLUGIN_SOURCE = Path(__file__).parent / PLUGIN
 
 
 def static_file(settings: Settings) -> Path:
@@ -18,10 +30,16 @@ def static_file(settings: Settings) -> Path:
 
 
 def write(settings: Settings) -> bool:
-    """Write both files; returns whether the one that needs a restart has changed."""
+    """Write all files; returns whether what is read at the start only has changed."""
     folder = gateway_folder(settings)
     _write(folder / "dyn" / ADMIN_ROUTES, _admin_routes(), folder)
-    return _write(static_file(settings), _static(settings), folder)
+    plugin = [_copy(it, plugin_folder(settings)) for it in sorted(PLUGIN_SOURCE.iterdir())]
+    return any([_write(static_file(settings), _static(settings), folder), *plugin])
+
+
+def plugin_folder(settings: Settings) -> Path:
+    """Where Traefik looks: beneath the folder that it is started in."""
+    return settings.state / "plugins-local" / "src" / "andon" / PLUGIN
 
 
 def _static(settings: Settings) -> dict[str, Any]:
@@ -50,6 +68,7 @@ def _static(settings: Settings) -> dict[str, Any]:
             "providersThrottleDuration": "100ms",
             "file": {"directory": str(gateway_folder(settings) / "dyn"), "watch": True},
         },
+        "experimental": {"localPlugins": {PLUGIN: {"moduleName": f"andon/{PLUGIN}"}}},
         "log": {"level": "INFO", "noColor": True},
     }
 
@@ -60,7 +79,30 @@ def _admin_routes() -> dict[str, Any]:
         "entryPoints": ["admin"],
         "service": "api@internal",
     }
-    return {"http": {"routers": {"andon-admin": router}}}
+    # Tells whether the plugin was loaded: without it a router that uses it answers 404.
+    probe = {
+        "rule": f"Path(`/{PROBE}`)",
+        "entryPoints": ["admin"],
+        "service": "ping@internal",
+        "middlewares": [PROBE],
+    }
+    plugin = {"plugin": {PLUGIN: {"header": "X", "cookie": "x"}}}
+    return {
+        "http": {
+            "routers": {"andon-admin": router, PROBE: probe},
+            "middlewares": {PROBE: plugin},
+        }
+    }
+
+
+def _copy(source: Path, folder: Path) -> bool:
+    """Whether it was not there, or was another."""
+    target = folder / source.name
+    if target.is_file() and target.read_bytes() == source.read_bytes():
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    return True
 
 
 def _write(path: Path, content: dict[str, Any], scratch: Path) -> bool:

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 
 from andon.adapters.database import ensure_databases
+from andon.adapters.docker_target import DockerTarget, was_used
 from andon.adapters.process_target import PREFIX
 from andon.adapters.sockets import socket_folder, stand_in
 from andon.adapters.supervisor import Info, Program, Supervisor
-from andon.errors import PlatformError
+from andon.errors import PlatformError, TargetError
 from andon.settings import Settings
 from deployments.platform import daemon, gateway, layout, postgres, preflight, ready, strays
 from deployments.platform.programs import platform
@@ -59,9 +60,12 @@ def down(settings: Settings, report: Report) -> None:
         if supervisor.running():
             _stop_all(supervisor, report)
         strays.sweep(settings)
+        problem = _stop_containers(settings, report)  # when nobody is left who starts them
         left = strays.marked(settings)
         if left:
             raise PlatformError(f"these did not end: {[process.pid for process in left]}")
+        if problem:
+            raise PlatformError(f"all but the containers is stopped; of them: {problem}")
     if socket_folder(settings).parent != settings.state:
         shutil.rmtree(socket_folder(settings), ignore_errors=True)
         stand_in(settings).unlink(missing_ok=True)
@@ -137,6 +141,20 @@ def _start(supervisor: Supervisor, names: list[str]) -> None:
         info = supervisor.info(name)
         if info is not None and not info.up:
             supervisor.start(name)
+
+
+def _stop_containers(settings: Settings, report: Report) -> str:
+    """Stop and remove those of this line; returns what hindered it."""
+    if not was_used(settings):
+        return ""
+    target = DockerTarget(settings)
+    try:
+        for name in sorted(target.names()):
+            report(f"stopping container {name}", 0.0)
+            target.stop(name)
+    except TargetError as error:
+        return str(error)
+    return ""
 
 
 def _stop_all(supervisor: Supervisor, report: Report) -> None:

@@ -24,6 +24,8 @@ from serving.writing import write_bundle
 MKBASE = Path(__file__).parents[2] / "infra" / "docker" / "mkbase.sh"
 OWN_BASE = "andon/base:python3"
 DEFAULT_BASE = Settings.model_fields["base_image"].default
+MARK = "andon.test"  # label of the images that a test makes
+MODEL = "boxed"  # of the bundles whose images the line itself makes
 BUILD = uuid.uuid4().hex  # so that no earlier run has built these bundles
 
 
@@ -81,7 +83,6 @@ class Line:
 def line() -> Iterator[Line]:
     """With a network and names of its own; all of it is removed again, its images too."""
     client, name = connected(), f"andon-test-{uuid.uuid4().hex[:8]}"
-    before = {it.id for it in client.images.list(all=True)}
     target = DockerTarget(kind="docker", network=name, prefix=name)
     with scratch_folder() as folder:
         settings = Settings(
@@ -98,13 +99,7 @@ def line() -> Iterator[Line]:
                 it.remove(v=True, force=True)
             for it in client.networks.list(names=[name]):
                 it.remove()
-            _forget_images(client, before)
+            mine = client.images.list(filters={"label": f"{MARK}={name}"})
+            for it in [*mine, *client.images.list(f"andon/{MODEL}")]:
+                client.images.remove(it.id, force=True)
             client.close()
-
-
-def _forget_images(client: Any, before: set[str]) -> None:
-    """But for what later runs use again: the base, and the packages."""
-    for image in client.images.list():
-        kept = any(it.startswith(("andon/dependencies:", OWN_BASE)) for it in image.tags)
-        if image.id not in before and not kept and image.tags[:1] != [DEFAULT_BASE]:
-            client.images.remove(image.id, force=True)

@@ -35,8 +35,11 @@ class World(Protocol):
     def send(self, model: str, version: str | None = None, environment: str = "production") -> Sent:
         """One request of a client."""
 
-    def visitor(self, model: str) -> Callable[[], Sent]:
-        """A client of its own, that keeps the cookies it gets: each call is a request."""
+    def visitor(self, model: str, customer: str = "") -> Callable[[], Sent]:
+        """A client of its own, that keeps the cookies it gets: each call is a request.
+
+        `customer`: what it sends as X-Customer.
+        """
 
     def edit(self, model: str) -> None:
         """Somebody changes what the gateway was told about a model."""
@@ -70,12 +73,12 @@ class FakeWorld:
         reply = self.gateway.send(environment, model, version)
         return reply.status, reply.server
 
-    def visitor(self, model: str) -> Callable[[], Sent]:
+    def visitor(self, model: str, customer: str = "") -> Callable[[], Sent]:
         cookie = ""
 
         def visit() -> Sent:
             nonlocal cookie
-            reply = self.gateway.send("production", model, cookie=cookie)
+            reply = self.gateway.send("production", model, cookie=cookie, header=customer)
             cookie = reply.cookie or cookie
             return reply.status, reply.server
 
@@ -111,7 +114,8 @@ class Traefik:
 
     def start(self) -> None:
         """With the platform's own settings, and ready by the platform's own criterion."""
-        self._process = subprocess.Popen(programs.gateway(self.settings).command)
+        program = programs.gateway(self.settings)
+        self._process = subprocess.Popen(program.command, cwd=program.folder)
         wait_until(self._answers, 60, "Traefik answers")
 
     @property
@@ -162,8 +166,9 @@ class TraefikWorld:
         url = self.traefik.settings.gateway_url
         return httpx.Client(base_url=url, timeout=20.0, cookies=cookies)
 
-    def visitor(self, model: str) -> Callable[[], Sent]:
+    def visitor(self, model: str, customer: str = "") -> Callable[[], Sent]:
         client = self.client_of()
+        client.headers.update({"X-Customer": customer} if customer else {})
         self.visitors.append(client)
 
         def visit() -> Sent:

@@ -55,10 +55,12 @@ class TinyServer:
 class Load:
     """A steady load while the block runs; `answers` counts who answered, `failures` the rest."""
 
-    def __init__(self, send: Callable[[], tuple[int, str]], threads: int = 4) -> None:
+    def __init__(
+        self, send: Callable[[], tuple[int, str]], threads: int = 4, pause: float = 0.002
+    ) -> None:
         self.answers: Counter[str] = Counter()
         self.failures: list[str] = []
-        self._send = send
+        self._send, self._pause = send, pause
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
@@ -79,7 +81,7 @@ class Load:
         wait_until(lambda: self.answers.total() + len(self.failures) >= goal, 60, f"{n} answers")
 
     def _run(self) -> None:
-        while not self._stop.wait(0.002):
+        while not self._stop.wait(self._pause):
             try:
                 status, server = self._send()
                 failure = "" if status == 200 else f"HTTP {status}"

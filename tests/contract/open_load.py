@@ -158,8 +158,8 @@ class OpenLoad:
         self._process = subprocess.Popen(
             self._command, env={"PYTHONPATH": f"{here}:{tests}:{tests.parent}"}
         )
-        self.began = time.time()
         wait_until(lambda: len(self.sent()) > self.rate / 4, 30, "the load has begun")
+        self.began = time.time()
         return self
 
     def __exit__(self, *_: object) -> None:

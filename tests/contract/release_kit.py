@@ -23,7 +23,6 @@ import psutil
 import support
 from driver_world import Tapped
 from open_load import OpenLoad
-from server_kit import author
 from support import wait_until
 
 from andon.adapters import local
@@ -57,7 +56,8 @@ def plan(strategy: str = "canary", **changes: Any) -> dict[str, Any]:
         "all_at_once": [{"weight": 100, **short}],
         "shadow_only": [{"mirror": 100, **short}],
     }[strategy]
-    return {"strategy": strategy, "steps": steps, "rollback_window": 0, **changes}
+    found = {"strategy": strategy, "steps": steps, "rollback_window": 0, "keep_warm": 0}
+    return {**found, **changes}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Place:
 
         command = (sys.executable, str(HERE / "faulty_server.py"))
         with (
-            patch.object(local, "ProcessTarget", lambda it: tapped(ProcessTarget(it, command))),
+            patch.object(local, "local_target", lambda it: tapped(ProcessTarget(it, command))),
             patch.object(local, "TraefikGateway", lambda it: tapped(TraefikGateway(it))),
         ):
             return local.local_driver(self.settings, tapped(self.ledger))
@@ -113,9 +113,10 @@ class Place:
             found = driver.carry_on(PRODUCTION, asked.model)
             return found and found[0]
         plans = Plans(production=asked.plan)
+        at_once = AT_ONCE.model_copy(update={"keep_warm": plans.production.keep_warm})
         order = Order(
             environment=PRODUCTION,
-            plan=AT_ONCE if asked.kind == "rollback" else plans.production,
+            plan=at_once if asked.kind == "rollback" else plans.production,
             limits=Limits(**asked.limits),
             trigger="test",
             run_id=asked.run_id or f"{asked.kind}-{asked.version}-{time.time_ns()}",
@@ -136,11 +137,14 @@ class Place:
             [sys.executable, str(HERE / "release_kit.py"), json.dumps(given)],
             env={**os.environ, "PYTHONPATH": f"{HERE}:{tests}:{tests.parent}"},
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
     def write_bundles(self, model: str, versions: int) -> None:
         """A small compiled model, under as many version numbers."""
+        from server_kit import author  # heavy, and only the test's own process needs it
+
         made = author("linear")
         for version in map(str, range(1, versions + 1)):
             bundle = f"store/bundles/{model}/v{version}"

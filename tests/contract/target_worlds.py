@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+from docker_kit import MARK
 from helpers import TINY_SERVER, write_bundle
 from support import wait_until
 
@@ -150,7 +151,10 @@ class DockerWorld(RealWorld):
         with tempfile.TemporaryFile() as context:
             write_context(context, DOCKERFILE.format(settings.base_image), folders)
             context.seek(0)
-            image, _ = self.client.images.build(fileobj=context, custom_context=True, rm=True)
+            mark = {MARK: settings.environments["production"].target.prefix}
+            image, _ = self.client.images.build(
+                fileobj=context, custom_context=True, rm=True, labels=mark
+            )
         return str(image.id)
 
     def _restarts(self, found: Any) -> int:

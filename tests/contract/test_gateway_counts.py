@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
+from math import inf
 
 import pytest
 from gateway_worlds import two_versions
@@ -100,3 +102,16 @@ def test_a_mirror_gets_its_share_of_copies_and_they_are_counted(world, percent, 
     assert found[V2].requests == copies
     assert found[V2].errors == (copies if mode == "failing" else 0)
     assert found[V2].invalid == (copies if mode == "refusing" else 0)
+
+
+def test_latencies_are_told_finely_enough_to_compare_quantiles(traefik_world):
+    world = traefik_world
+    world.gateway.apply(two_versions(world.serve, "churn", weight=50, mode="slow"))
+    before = world.gateway.traffic()
+    send(world, 2)
+    bounds = [it for it in world.gateway.traffic()[V2].buckets if it != inf]
+    assert (min(bounds), max(bounds)) == (0.0005, 10)
+    assert max(high / low for low, high in pairwise(bounds)) < 1.3
+    assert {0.005, 0.05, 0.5, 1, 2} < {*bounds}
+    counts = counted(world, before)[V2].buckets
+    assert (counts[1.0], counts[10]) == (0, 1)

@@ -68,6 +68,29 @@ def test_changes_under_a_steady_load_lose_nothing(world):
     assert set(load.answers) == {V1, V2}
 
 
+def test_a_whole_release_under_a_steady_load_loses_nothing(world):
+    """Alone, mirror, split, all of it, back to a split, promoted, and alone: 200 requests each."""
+    route = two_versions(world.serve, "churn", weight=0)
+    v1, v2 = ({it: route.backends[it]} for it in (V1, V2))
+    plan = [
+        replace(route, backends=v1, weights={V1: 100}, versions={V1: "1"}),
+        replace(route, mirrors={V2: 100}),
+        replace(route, weights={V1: 95, V2: 5}, sticky="version"),
+        replace(route, weights={V1: 50, V2: 50}, sticky="version"),
+        replace(route, weights={V1: 0, V2: 100}),
+        replace(route, weights={V1: 50, V2: 50}),
+        replace(route, weights={V1: 0, V2: 100}, stable=V2),
+        replace(route, backends=v2, weights={V2: 100}, stable=V2, versions={V2: "2"}),
+    ]
+    world.gateway.apply(plan[0])
+    with Load(lambda: world.send("churn")) as load:
+        for it in (*plan, plan[0], *plan[1:3], plan[0]):
+            world.gateway.apply(it)
+            load.wait_for(200)
+    assert load.failures == []
+    assert set(load.answers) == {V1, V2}
+
+
 @pytest.mark.parametrize("how", ["killed", "hung", "failing"])
 def test_a_bad_canary_costs_clients_nothing_and_its_errors_are_counted(world, how):
     mode = "failing" if how == "failing" else "good"
@@ -125,14 +148,19 @@ def test_traffic_counts_every_request_and_how_long_it_took(world):
         assert list(now.buckets.values()) == sorted(now.buckets.values())
 
 
-def test_a_killed_gateway_comes_back_with_its_routes(world):
-    route = two_versions(world.serve, "churn", weight=50)
+@pytest.mark.parametrize("mirror", [{}, {V2: 25}])
+def test_a_killed_gateway_comes_back_with_its_routes(world, mirror):
+    route = two_versions(world.serve, "churn", weight=0 if mirror else 50)
+    route = replace(route, mirrors=mirror)
     world.gateway.apply(route)
     world.kill_gateway()
     world.start_gateway()
     wait_until(lambda: world.send("churn")[0] == 200, 60, "the route is back")
-    assert shares(world)[V2] == pytest.approx(0.5, abs=TOLERANCE)
     assert world.forgetful().route("production", "churn") == route
+    assert world.forgetful().differences("production", "churn") == []
+    assert shares(world).get(V2, 0) == pytest.approx(0 if mirror else 0.5, abs=TOLERANCE)
+    if mirror:  # of these 200, and of the first
+        wait_until(lambda: world.gateway.traffic()[V2].requests >= 50, 10, "copies go on")
 
 
 def test_a_gateway_that_is_down_confirms_nothing_and_says_so(world):

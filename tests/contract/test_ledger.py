@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from andon.adapters.ledger import Ledger, lock, open_ledger
+from andon.adapters.ledger import Ledger, lock, open_ledger, opening
 from andon.errors import LineError
 from andon.rollout import Rollout, advance
 from andon.spec import Step
@@ -140,3 +140,13 @@ def test_a_ledger_of_a_later_version_is_refused(tmp_path):
         tx.execute(sa.text("update alembic_version set version_num = '9999'"))
     with pytest.raises(PlatformError, match="another version"):
         open_ledger(url)
+
+
+def test_the_revision_of_this_version_is_alembic_s():
+    """It is read from the files' names, without Alembic."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(opening.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == opening.head()

@@ -11,7 +11,7 @@ from driver_world import PLACE, STEPS, serving_v1
 from rich.console import Console
 from steering_desk import Desk, text
 
-from andon.adapters.traefik_config import key
+from andon.adapters.routes import key
 from andon.rollout import pause
 from andon.spec import Approval, Mirror
 from andon.verdict import Outcome, Verdict
@@ -85,24 +85,32 @@ def test_a_pause_is_told_with_who_its_deadline_and_what_to_call(desk):
     assert "‖" in said
 
 
-def test_a_gate_is_a_table_with_the_champion_where_it_was_measured(desk):
+def test_a_gate_is_a_table_with_both_sides_where_they_are_compared(desk):
     desk.leave(STEP, "2")
     release = desk.world.ledger.unfinished(*PLACE)
+    rates = {"candidate_k": 30, "candidate_n": 120, "champion_k": 10, "champion_n": 100}
+    memory = {"candidate": 250_000_000, "champion": 118_000_000, "least": 1}
     verdicts = [
-        Verdict(check="error rate", outcome=Outcome.PASS, value=0.5, limit=0.75, n=1_200,
-                evidence={"champion": 0.25}),
-        Verdict(check="latency p95", outcome=Outcome.INCONCLUSIVE, detail="no counters yet"),
+        Verdict(check="errors", outcome=Outcome.PASS, value=0.5, limit=0.75, n=1_200,
+                evidence=rates),
+        Verdict(check="memory", outcome=Outcome.FAIL, value=2.12, limit=2, n=9, evidence=memory),
+        Verdict(check="latency", outcome=Outcome.INCONCLUSIVE, detail="no counters yet"),
+        Verdict(check="labels", outcome=Outcome.PASS, detail="nothing was tested: no labels"),
     ]  # fmt: skip
     desk.world.ledger.add_verdicts(
         verdicts, run_id=release.run_id, model="churn", station="release to production",
         subject="v2 in production",
     )  # fmt: skip
-    said = [it.split() for it in shown(desk).splitlines()]
-    (head,) = [it for it in said if it[:1] == ["gate"]]
-    assert head[1:5] == ["candidate", "champion", "limit", "n"]
-    assert ["error", "rate", "0.5", "0.25", "0.75", "1,200", "✓", "pass"] in said
-    assert ["latency", "p95", "0", "?", "inconclusive"] in said
-    assert ["latency", "p95:", "no", "counters", "yet"] in said
+    said = [it.split() for it in shown(desk, width=80).splitlines()]
+    assert ["candidate", "champion", "measured", "limit", "n", "verdict"] in [it[3:] for it in said]
+    for row in (
+        "errors 0.25 0.1 0.5 0.75 1,200 ✓ pass",
+        "memory 250 M 118 M 2.12 2 9 ✗ fail",
+        "latency 0 ? inconclusive",
+        "latency: no counters yet",
+        "labels 0 · not tested",
+    ):
+        assert row.split() in said
 
 
 @pytest.mark.parametrize("state", [STEP, WAITS])
@@ -120,6 +128,13 @@ def test_a_gateway_that_was_edited_by_hand_is_told(desk):
     places(console, desk.parts)
     said = console.export_text()
     assert "! production/churn: edited by hand: services churn: weights differ; `andon up`" in said
+
+
+def test_a_change_that_is_just_being_made_is_nobody_s_hand(desk, monkeypatch):
+    answers = iter([["weights differ"], []])
+    monkeypatch.setattr(desk.world.gateway, "differences", lambda *_: next(answers))
+    assert desk.parts.edited(*PLACE) == []
+    assert next(answers, None) is None
 
 
 def test_a_silent_gateway_is_told_and_the_rest_is_shown(desk):

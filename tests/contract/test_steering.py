@@ -10,6 +10,7 @@ import pytest
 from driver_world import PLACE, STEPS, DriverWorld, server, serving_v1
 from steering_desk import Desk
 
+from andon.adapters.driver import AT_WORK
 from andon.adapters.ledger import lock
 from andon.errors import LineError
 from andon.rollout import Phase
@@ -107,6 +108,42 @@ def test_a_rollback_to_an_older_version_during_a_release_ends_it_first(desk):
     assert [it.rollout.phase for it in desk.world.ledger.releases("churn", limit=2)] == [
         Phase.PROMOTED, Phase.ROLLED_BACK,
     ]  # fmt: skip
+
+
+def test_a_release_that_waited_for_its_turn_does_not_come_before_a_rollback(desk):
+    desk.deliver("2")
+    desk.leave(FIRST, "3")
+    parts = desk.parts
+    restore, said = parts.driver.restore, []
+
+    def queued(environment, model):
+        """The turn of v4 comes as that of v3 ends: its driver is at work until it is aborted."""
+        if len(said) == 1:
+            desk.leave(FIRST, "4")
+        found = parts.ledger.unfinished(environment, model)
+        said.append(AT_WORK if found and found.version == "4" else restore(environment, model))
+        return said[-1]
+
+    parts.driver.restore = queued
+    steering.roll_back(parts, desk.out, desk.asked(), "1", 0.0)
+    assert AT_WORK in said
+    ends = {it.version: it.rollout.phase for it in parts.ledger.releases("churn", limit=3)}
+    assert ends == {"1": Phase.PROMOTED, "3": Phase.ROLLED_BACK, "4": Phase.ROLLED_BACK}
+    assert desk.world.champion() == "1"
+
+
+def test_a_release_that_is_promoted_as_a_rollback_is_asked_for_is_rolled_back(desk):
+    desk.leave(SECOND, "2")
+    parts = desk.parts
+    command = parts.driver.command
+
+    def too_late(environment, model, change):
+        desk.world.plain_driver().carry_on(environment, model)
+        return command(environment, model, change)
+
+    parts.driver.command = too_late
+    steering.roll_back(parts, desk.out, desk.asked(), "", 0.0)
+    assert desk.world.end() == ("1", ["1", "1", "2"], None, [V1], ({V1: 100}, V1, [V1]))
 
 
 def test_a_rollback_that_was_killed_is_taken_up_again_by_the_next(desk):

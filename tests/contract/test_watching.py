@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+import pyarrow as pa
+import pyarrow.ipc
 import pytest
 from watch_kit import HALF, MIRROR, WatchWorld
 
@@ -286,3 +288,27 @@ def test_a_log_that_stays_empty_while_clients_ask_is_said(world):
     for _ in range(1_000):
         world.gateway.send("production", "churn")
     assert "none of about 500 requests" in watch.look().missing["predictions"]
+
+
+def test_odd_dates_and_answers_of_no_kind_stop_nothing(world):
+    folder = world.settings.project / "models" / "churn"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(
+        "data: data/c.parquet\ntarget: y\ntask: binary\nslices: {columns: [since, age]}\n",
+        encoding="utf-8",
+    )
+    world.reference([0.5] * 100)
+    watch = world.watch(MIRROR)
+    ours, theirs = world.server("2"), world.server("1")
+    for server in (ours, theirs):
+        server.answers((3, "Bern", 1e8), 0.5)  # a date in the year 275760
+        server.close()
+    path = next(ours.folder.glob("*.arrows")).with_name("0-1.arrows")
+    with pa.ipc.open_stream(next(theirs.folder.glob("*.arrows"))) as stream:
+        table = stream.read_all()
+    keep = [it for it in table.schema.names if not it.startswith("out.")]
+    with pa.ipc.new_stream(path, table.select(keep).schema) as stream:
+        stream.write_table(table.select(keep))
+    look = watch.look()
+    assert len(look.pairs) == 1
+    assert look.candidate.answers.rows == 1

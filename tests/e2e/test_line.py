@@ -52,7 +52,7 @@ def test_a_rollback_without_an_earlier_version_says_so(line: LineUnderTest):
     line.andon("deliver", "tumor")
     done = line.andon("rollback", "tumor", check=False)
     assert done.returncode == 1
-    assert "no earlier version" in done.stdout
+    assert "no earlier version" in done.stderr
     assert line.champion("tumor") == "1"
 
 

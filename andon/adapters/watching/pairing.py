@@ -7,6 +7,7 @@ is a fair partner, whichever of several equal requests it belongs to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import polars as pl
@@ -99,8 +100,9 @@ class Pairing:
         if is_candidate:
             inputs = {it.removeprefix(INPUT) for it in batch.rows.schema.names}
             wanted = [it for it in self._slicer.columns if it in inputs]
-            columns = {it: batch.rows[INPUT + it].to_pylist() for it in wanted}
-            slices = self._slicer.of_rows(columns, n)
+            with suppress(ValueError, OverflowError, pa.ArrowException):  # dates that are none
+                columns = {it: batch.rows[INPUT + it].to_pylist() for it in wanted}
+                slices = self._slicer.of_rows(columns, n)
         numbers, sound = answers.numbers.tolist(), answers.sound.tolist()
         for i in range(n):
             if sound[i]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from andon.adapters.arrow_segments import Batch
 from andon.adapters.watching import answers as answering
 from andon.adapters.watching.answers import Answer, Said, Scale
@@ -67,8 +69,8 @@ class ModelSignals:
         """What has come since the last look; what cannot be read is missing, and read later."""
         missing: dict[str, str] = {}
         try:
-            ours = _answered(self._ours.read())
-            theirs = _answered(self._theirs.read()) if self._theirs else []
+            ours = _answered(self._ours)
+            theirs = _answered(self._theirs) if self._theirs else []
         except OSError as error:
             missing = dict.fromkeys(("predictions", "agreement"), f"the inference log: {error}")
             ours, theirs = [], []
@@ -135,8 +137,15 @@ class ModelSignals:
             missing.setdefault("labels", f"the feedback: {error}")
 
 
-def _answered(batches: Sequence[Batch]) -> list[tuple[Batch, Said]]:
-    return [(it, answering.said(it)) for it in batches]
+def _answered(follower: SegmentFollower) -> list[tuple[Batch, Said]]:
+    """New batches with what was answered; one that has no answers, or odd ones, is corrupt."""
+    found = []
+    for it in follower.read():
+        try:
+            found.append((it, answering.said(it)))
+        except (KeyError, ValueError, TypeError, pa.ArrowException):
+            follower.corrupt += 1
+    return found
 
 
 def _sound(it: Said) -> Iterator[Answer]:

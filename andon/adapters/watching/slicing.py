@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -31,9 +32,13 @@ class Slicer:
         return list(self._columns)
 
     def of(self, record: Mapping[str, Any]) -> tuple[str, ...]:
-        """The slices of one row; a column that is not there is cut nowhere."""
-        found = ((it, name(record[it])) for it, name in self._columns.items() if it in record)
-        return tuple(f"{column}={value}" for column, value in found if value is not None)
+        """The slices of one row; a column that is not there, or of odd values, is cut nowhere."""
+        found = []
+        for column, name in self._columns.items():
+            with suppress(KeyError, ValueError, TypeError, OverflowError):
+                value = name(record[column])
+                found += [] if value is None else [f"{column}={value}"]
+        return tuple(found)
 
     def of_rows(self, columns: Mapping[str, Sequence[Any]], n: int) -> list[tuple[str, ...]]:
         """The slices of `n` rows."""
