@@ -240,7 +240,7 @@ def _labels(kept: Mapping[str, Sides], ours: Answers, theirs: Answers) -> Mappin
         label: sides + Sides(Mean(ours.labels[label], n), Mean(theirs.labels[label], m))
         for label, sides in kept.items()
     }
-    fresh = sorted(label for label in (*ours.labels, *theirs.labels) if label not in counted)
+    fresh = sorted({*ours.labels, *theirs.labels} - counted.keys())
     for label in fresh[: LABELS_AT_MOST - len(counted)]:
-        counted.setdefault(label, Sides())
+        counted[label] = Sides()
     return counted

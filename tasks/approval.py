@@ -31,7 +31,7 @@ GRACE = 60.0  # seconds: the guard is the one that says that nobody answered in 
 class Approval(RunInput):
     """The form. `approve` has no default: an answer that is left out is none."""
 
-    approve: bool = Field(description="yes: the release goes on; no: it is rolled back")
+    approve: bool = Field(description="on: the release goes on; off: it is rolled back")
     name: str = Field(
         min_length=1, max_length=80, pattern=r"\S", description="who you are: kept on the ledger"
     )

@@ -96,7 +96,7 @@ def judge(seconds: list[float], errors: int = 0, min_requests: int = 100) -> lis
         ([0.01] * 100, 0, (PASS, PASS)),
         ([0.01] * 100, 2, (PASS, PASS)),
         ([0.01] * 100, 3, (INCONCLUSIVE, PASS)),
-        ([0.01] * 100, 9, (FAIL, PASS)),
+        ([0.01] * 100, 12, (FAIL, PASS)),
         ([0.4] * 100, 0, (PASS, FAIL)),
         ([0.01] * 99, 0, (INCONCLUSIVE, INCONCLUSIVE)),
         ([0.4] * 99, 0, (INCONCLUSIVE, INCONCLUSIVE)),
