@@ -14,6 +14,7 @@ from prefect.client.schemas import filters, objects
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from andon.adapters.driver import MENDED
 from andon.adapters.files import load_settings, model_names
 from andon.adapters.mlflow_mirror import mend
 from andon.adapters.mlflow_registry import Registry
@@ -43,7 +44,7 @@ def restore() -> dict[str, str]:
             done[place] = f"failed: {error}"
         # What was mended is a warning: somebody's hand, or something that died.
         log.log(
-            logging.WARNING if "; mended: " in done[place] else logging.INFO,
+            logging.WARNING if MENDED in done[place] else logging.INFO,
             "%s: %s",
             place,
             done[place],

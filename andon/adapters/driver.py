@@ -25,6 +25,7 @@ from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 ABANDONED_SECONDS = 900.0
+MENDED = "; mended: "  # in what `restore` says, before what it found
 AT_WORK = "a release is at work"  # what `restore` says while somebody drives
 # For a version that is known: it only has to be ready, and to be itself.
 AT_ONCE = AllAtOnce(
@@ -161,7 +162,7 @@ class Driver:
                     return "nothing released"
                 mended = self._world.make(environment, model, release.rollout)
                 told = f"v{release.version}: {release.rollout}"
-                return f"{told}; mended: {'; '.join(mended)}" if mended else told
+                return f"{told}{MENDED}{'; '.join(mended)}" if mended else told
         except _AtWork:
             return AT_WORK
 
