@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from andon import profile
 from andon.adapters import database
 from andon.adapters.files import load_settings
 from andon.adapters.inference_log import Window, read_window
-from andon.adapters.ledger import Candidate
+from andon.adapters.ledger import Candidate, Ledger
 from andon.errors import DataError
 from andon.settings import Settings
 from andon.spec import DriftMonitor
@@ -91,7 +92,8 @@ def test_what_is_not_watched_is_told(line):
     assert _not_watched([Window((), {})]) == ""
 
 
-def test_nothing_is_learned_from_rows_that_lack_features(line):
+def test_nothing_is_learned_from_rows_that_lack_features(line, monkeypatch):
+    monkeypatch.setattr(Ledger, "live_spans", lambda *_: {"1": [(0.0, inf)]})
     live(line.settings, ["city"])
     job = Job(run_id="r", flow="retrain", model="churn", trigger="test")
     with pytest.raises(DataError, match=r"logging\.mask .* \(city\)"):
