@@ -13,11 +13,11 @@ from prefect.exceptions import Pause
 from support import REPOSITORY, free_port_block
 
 from andon.adapters import database
+from andon.adapters.driver import driven
 from andon.adapters.ledger import Ledger, lock, open_ledger
 from andon.errors import LineError, PlatformError
 from andon.rollout import Phase, Rollout
 from andon.spec import Step
-from tasks.approval import driven
 from tasks.line import Job, _ledger, at_work, line_for
 from tasks.release import _candidate, version_before
 from tasks.results import Built, Evaluated, Snapshot, Trained
