@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from support import REPOSITORY, free_port_block
 
 from andon.adapters import database
 from andon.adapters.driver import driven
+from andon.adapters.going_back import to_release
 from andon.adapters.ledger import Ledger, lock, open_ledger
 from andon.errors import LineError, PlatformError
 from andon.rollout import Phase, Rollout
 from andon.spec import Step
 from tasks.line import Job, _ledger, at_work, line_for
-from tasks.release import _candidate, version_before
+from tasks.release import version_before
 from tasks.results import Built, Evaluated, Snapshot, Trained
 from tasks.turns import turn
 
@@ -187,11 +189,12 @@ def test_a_version_that_is_gone_is_told_with_those_that_are_there(project, ledge
         )  # fmt: skip
     (project / ".andon" / "store" / "v2").mkdir(parents=True)
     line = line_for("tumor")
-    assert _candidate(JOB, line, "2").version == "2"
+    release = partial(to_release, line.settings, line.ledger, "tumor")
+    assert release("2").version == "2"
     with pytest.raises(LineError, match=r"v1 is gone \(store/v1\); to be had: 2"):
-        _candidate(JOB, line, "1")
+        release("1")
     with pytest.raises(LineError, match="knows no version 7 of tumor; to be had: 2"):
-        _candidate(JOB, line, "7")
+        release("7")
 
 
 def test_whether_somebody_drives_is_asked_of_the_lock(ledger):
