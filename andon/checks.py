@@ -54,13 +54,13 @@ def smoke(probe: Probe, wanted: int) -> Verdict:
     )
 
 
-def quantile(before: Traffic, after: Traffic, q: float) -> float:
+def quantile(traffic: Traffic, q: float) -> float:
     """A quantile in seconds, interpolated within its histogram bucket; 0 without requests.
 
     As Prometheus' histogram_quantile, but infinite in the open last bucket: it can be anything.
     """
-    bounds = sorted(after.buckets)
-    counts = [after.buckets[b] - before.buckets.get(b, 0.0) for b in bounds]
+    bounds = sorted(traffic.buckets)
+    counts = [traffic.buckets[b] for b in bounds]
     if not counts or counts[-1] <= 0:
         return 0.0
     return _interpolate(bounds, counts, q * counts[-1])

@@ -8,7 +8,8 @@ these holds at every look at once (`andon.sequential`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from andon import checks, model_checks, traffic_checks
 from andon.resource_checks import resources
@@ -16,7 +17,7 @@ from andon.seen import Seen
 from andon.spec import GateName, Limits
 from andon.verdict import Outcome, Verdict
 
-__all__ = ["ALPHA", "Seen", "comparisons", "judge"]
+__all__ = ["ALPHA", "Seen", "comparisons", "judge", "sides"]
 
 ALPHA = 0.05  # of a whole rollout: how often one that is as good as its champion may be failed
 
@@ -108,3 +109,15 @@ def _waiting(verdict: Verdict, n: int, min_requests: int) -> Verdict:
     detail = f"{verdict.detail}; {n} requests, wanted at least {min_requests}"
     outcome = verdict.outcome if certain else Outcome.INCONCLUSIVE
     return verdict.model_copy(update={"outcome": outcome, "detail": detail})
+
+
+def sides(evidence: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Candidate's and champion's number, by the names that checks give them in their evidence."""
+    for what in ("", "_mean", "_rate"):
+        found = evidence.get(f"candidate{what}"), evidence.get(f"champion{what}")
+        if all(isinstance(it, int | float) for it in found):
+            return found[0], found[1]  # type: ignore[return-value]
+    counts = [evidence.get(f"{who}_{it}") for who in ("candidate", "champion") for it in "kn"]
+    if not all(isinstance(it, int | float) for it in counts) or not (counts[1] and counts[3]):
+        return None
+    return counts[0] / counts[1], counts[2] / counts[3]

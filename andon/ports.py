@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 
+def server_name(environment: str, model: str, version: str) -> str:
+    """Unique name of a server in the target, in the gateway and in metrics."""
+    return f"{environment}-{model}-v{version}"
+
+
+def version_in(server: str) -> str:
+    """The version in a server's name."""
+    return server.rsplit("-v", 1)[-1]
+
+
 @dataclass(frozen=True)
 class ServerSpec:
     """One prediction server: a bundle, for one environment."""
@@ -19,8 +29,8 @@ class ServerSpec:
 
     @property
     def name(self) -> str:
-        """Unique name in the target, in the gateway and in metrics."""
-        return f"{self.environment}-{self.model}-v{self.version}"
+        """See `server_name`."""
+        return server_name(self.environment, self.model, self.version)
 
 
 ServerState = Literal["absent", "starting", "ready", "failed"]

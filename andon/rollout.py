@@ -95,6 +95,16 @@ class Rollout(Frozen):
         return step if isinstance(step, Approval) and self.phase is Phase.STEPPING else None
 
     @property
+    def waits(self) -> bool:
+        """Whether it stays where it is until a person speaks, or a deadline comes."""
+        return self.phase is Phase.PAUSED or self.approval is not None
+
+    @property
+    def told(self) -> str:
+        """The state, and why it is in it."""
+        return f"{self}: {self.reason}" if self.reason else f"{self}"
+
+    @property
     def carrying(self) -> Step | Mirror | None:
         """The step that says where traffic goes: this one, or the last before an approval."""
         if self.current is None:
@@ -249,7 +259,7 @@ def resume(rollout: Rollout, now: float) -> Rollout:
 
     While nobody watched nothing was seen, and nobody's patience was tried. A person's time goes on.
     """
-    if rollout.ended or rollout.phase is Phase.PAUSED or rollout.approval is not None:
+    if rollout.ended or rollout.waits:
         return rollout
     return rollout.model_copy(update={"since": now, "reason": "resumed"})
 

@@ -33,6 +33,7 @@ GRID: Floats = np.arange(-120, 121) / 20
 _PRIOR: Floats = -(GRID**2) / 2 - np.log(np.exp(-(GRID**2) / 2).sum())
 BLOCK = 10  # requests of either side, at least: less than that says little of a ratio
 BISECTIONS = 40
+TINY = 1e-300  # nearer to 0 than this, quotients are not to be had
 STEPS = 50  # of Newton's method at most; it takes 3 to 10
 
 
@@ -204,7 +205,8 @@ class Mean:
         _check(alpha)
         if self.n == 0:
             return 0.0, 1.0
-        return _interval(min(max(self.total, 0.0), float(self.n)), self.n, alpha)
+        total = min(self.total, float(self.n)) if self.value > TINY else 0.0
+        return _interval(total, self.n, alpha)
 
     def _mixed(self) -> float:
         failed = max(self.n - self.total, 0.0)
@@ -222,7 +224,7 @@ def beyond_p(ours: Mean, theirs: Mean, margin: float) -> float:
     mean is theirs and the margin.
     """
     gap = ours.value - theirs.value
-    if not ours.n or not theirs.n or gap <= margin:
+    if not ours.n or not theirs.n or gap <= margin + TINY:
         return 1.0
     low, high = theirs.value, ours.value - margin
     for _ in range(BISECTIONS):
@@ -267,7 +269,7 @@ def _low(total: float, n: int, room: float) -> float:
         return 0.0
     mean = total / n
     m = max(mean - sqrt(room / (2 * n)), mean * exp(-1 - room / total))
-    if m < 1e-300:
+    if m < TINY:
         return 0.0
     for _ in range(STEPS):
         missing = n * _divergence(mean, m) - room

@@ -102,7 +102,7 @@ def _p95(traffic: Traffic, limit_ms: float, alpha: float) -> Verdict:
 
     Within a bucket requests are taken as spread evenly, as the percentile itself takes them.
     """
-    p95 = 1_000 * quantile(Traffic(), traffic, 1 - SLOW)
+    p95 = 1_000 * quantile(traffic, 1 - SLOW)
     slower = Mean(_slower(traffic, limit_ms / 1_000), int(_counted(traffic)))
     p = slower.above_p(SLOW)
     outcome = Outcome.PASS if p95 <= limit_ms else Outcome.INCONCLUSIVE
@@ -143,7 +143,7 @@ def _usual(seen: Seen, ratio: float, alpha: float) -> list[Verdict]:
     if seen.usual is None:
         n = int(seen.champion.requests)
         return [_untested(name, f"the champion answered {n} requests: too few to know its latency")]
-    p95 = quantile(Traffic(), seen.usual[1], 1 - SLOW)
+    p95 = quantile(seen.usual[1], 1 - SLOW)
     bound = next((it for it in sorted(seen.champion.buckets) if it >= ratio * p95), inf)
     if bound == inf:
         told = "above" if p95 == inf else f"{ratio:g} times {1_000 * p95:.1f} ms, which is above"

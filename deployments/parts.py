@@ -13,8 +13,9 @@ from andon.adapters.ledger import Ledger, Release, open_ledger
 from andon.adapters.local import local_driver
 from andon.adapters.targets import local_target
 from andon.adapters.traefik import TraefikGateway
+from andon.adapters.world import spec_in
 from andon.errors import GatewayError, LineError
-from andon.ports import Gateway, Route, ServerSpec, Target
+from andon.ports import Gateway, Route, Target, server_name, version_in
 from andon.settings import Settings
 
 SETTLED = 0.5  # seconds in which a gateway has taken a change
@@ -103,7 +104,7 @@ class Parts:
             raise LineError(f"no model project {model!r} under models/; there are: {known}")
 
     def _traffic(self, environment: str, model: str, version: str) -> str:
-        name = f"{environment}-{model}-v{version}"
+        name = server_name(environment, model, version)
         try:
             return shares(self.gateway.route(environment, model), name)
         except GatewayError:
@@ -113,10 +114,8 @@ class Parts:
         candidate = self.ledger.candidate(model, version)
         if candidate is None:
             return "unknown"
-        bundle = self.settings.state / candidate.bundle
-        spec = ServerSpec(environment, model, version, bundle, candidate.digest)
         try:
-            return self.target.look(spec).state
+            return self.target.look(spec_in(self.settings, environment, candidate)).state
         except LineError as error:
             return str(error)
 
@@ -132,7 +131,7 @@ def shares(route: Route | None, name: str) -> str:
 def kept_warm(champion: Release) -> str:
     """The version that a champion's release keeps warm, if it does."""
     rollout = champion.rollout
-    return rollout.champion.rsplit("-v", 1)[-1] if rollout.warm and rollout.champion else ""
+    return version_in(rollout.champion) if rollout.warm and rollout.champion else ""
 
 
 def parts() -> Parts:

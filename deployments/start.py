@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 
 from andon.adapters import database
+from andon.adapters.driver import MENDED
 from andon.adapters.ledger import open_ledger
 from andon.adapters.local import local_driver
 from andon.errors import LineError
@@ -39,7 +41,9 @@ def _restore(settings: Settings, out: Console) -> None:
         if environment not in settings.environments:
             continue
         try:
-            driver.restore(environment, model)
+            told = driver.restore(environment, model)
+            if MENDED in told:
+                out.print(f"[yellow]  {environment}/{model}: {escape(told)}[/yellow]")
         except LineError as error:
             out.print(f"[red]  {environment}/{model} could not be restored: {error}[/red]")
     ledger.engine.dispose()

@@ -19,8 +19,8 @@ from andon.adapters.driver import AT_WORK
 from andon.adapters.going_back import order_back, to_return, version_back
 from andon.adapters.ledger import Candidate, Release
 from andon.adapters.mlflow_mirror import mirror_or_tell
+from andon.adapters.world import spec_in
 from andon.errors import GatewayError, LineError, TargetError
-from andon.ports import ServerSpec
 from andon.rollout import Phase, Rollout
 from andon.verdict import Outcome, Verdict, gate
 from deployments.parts import Parts
@@ -133,8 +133,7 @@ def _return(parts: Parts, out: Console, asked: Asked, to: str, clock: Clocked) -
 def _looked(parts: Parts, candidate: Candidate, environment: str) -> str:
     """Whether it runs; raises at once where a release would go on trying for a minute."""
     parts.gateway.differences(environment, candidate.model)
-    bundle = parts.settings.state / candidate.bundle
-    spec = ServerSpec(environment, candidate.model, candidate.version, bundle, candidate.digest)
+    spec = spec_in(parts.settings, environment, candidate)
     runs = parts.target.look(spec).state == "ready"
     return "which runs" if runs else "which has to be started first"
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -15,7 +14,8 @@ from rich.text import Text
 
 from andon.adapters.ledger import Release, Transition, VerdictRow
 from andon.errors import GatewayError
-from andon.ports import Route
+from andon.gates import sides
+from andon.ports import Route, version_in
 from andon.rollout import Phase, Rollout
 from andon.spec import AnyStep, Approval, Mirror, Step
 from deployments.parts import Parts, shares
@@ -80,7 +80,7 @@ def block(view: View, latest: int | None = LATEST) -> RenderableType:
 
 def _title(view: View) -> Text:
     release, rollout = view.release, view.release.rollout
-    over = f" over v{version_of(rollout.champion)}" if rollout.champion else ", the first"
+    over = f" over v{version_in(rollout.champion)}" if rollout.champion else ", the first"
     title = Text(f"{release.environment}/{release.model} v{release.version}{over}", "bold")
     state = "red" if rollout.phase is Phase.ROLLED_BACK else "cyan"
     title.append(f"  {rollout}", f"bold {state}")
@@ -148,7 +148,7 @@ def _told(view: View) -> Iterator[str]:
     )
     if view.route is not None and not rollout.ended:
         names = (rollout.champion, rollout.candidate)
-        split = (f"v{version_of(it)} {shares(view.route, it)}" for it in names if it)
+        split = (f"v{version_in(it)} {shares(view.route, it)}" for it in names if it)
         yield f"traffic: {', '.join(split)}"
     if rollout.phase is Phase.PAUSED:
         until = _until(view, rollout.pause_seconds)
@@ -163,7 +163,7 @@ def _told(view: View) -> Iterator[str]:
         yield rollout.reason
     if rollout.warm and rollout.champion:
         until = _until(view, rollout.warm_seconds)
-        yield f"v{version_of(rollout.champion)} is kept warm, to return at once; let go {until}"
+        yield f"v{version_in(rollout.champion)} is kept warm, to return at once; let go {until}"
 
 
 def _patience(view: View) -> Iterator[str]:
@@ -185,32 +185,20 @@ def _until(view: View, seconds: float) -> str:
 
 def _verdicts(view: View) -> RenderableType:
     """The gate as it was written down last; both sides where a check compares them."""
-    sides = [_sides(it.evidence) for it in view.verdicts]
-    compared = any(sides)
+    found = [sides(it.evidence) for it in view.verdicts]
+    compared = any(found)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     title = f"gate at {clock(view.verdicts[-1].at, view.now)}"
     table.add_column(title, min_width=len(title))
     for column in (*(("candidate", "champion") if compared else ()), "measured", "limit", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for it, both in zip(view.verdicts, sides, strict=True):
+    for it, both in zip(view.verdicts, found, strict=True):
         cells = [_number(side) for side in both or (None, None)] if compared else []
         cells += [_number(it.value), _number(it.limit), f"{it.n:,}"]
         untested = it.outcome == "pass" and it.value is None and not it.n
         table.add_row(it.check, *cells, UNTESTED if untested else SIGNS[it.outcome])
     return Padding(table, (0, 0, 0, 2))
-
-
-def _sides(evidence: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Candidate's and champion's number, by the names that checks give them in their evidence."""
-    for what in ("", "_mean", "_rate"):
-        found = evidence.get(f"candidate{what}"), evidence.get(f"champion{what}")
-        if all(isinstance(it, int | float) for it in found):
-            return found[0], found[1]  # type: ignore[return-value]
-    counts = [evidence.get(f"{who}_{it}") for who in ("candidate", "champion") for it in "kn"]
-    if not all(isinstance(it, int | float) for it in counts) or not (counts[1] and counts[3]):
-        return None
-    return counts[0] / counts[1], counts[2] / counts[3]
 
 
 def _doubts(view: View) -> Iterator[RenderableType]:
@@ -232,12 +220,7 @@ def _timeline(view: View, latest: int) -> RenderableType:
 
 def split_of(transition: Transition) -> str:
     """The traffic in a state: `v2 75 %, v3 25 %`."""
-    return ", ".join(f"v{version_of(it)} {w} %" for it, w in sorted(transition.weights.items()))
-
-
-def version_of(server: str) -> str:
-    """The version in a server's name."""
-    return server.rsplit("-v", 1)[-1]
+    return ", ".join(f"v{version_in(it)} {w} %" for it, w in sorted(transition.weights.items()))
 
 
 def clock(at: float, now: float | None = None) -> str:

@@ -18,8 +18,9 @@ from prefect.input import RunInput
 from prefect.states import Scheduled
 from pydantic import Field, ValidationError
 
+from andon.adapters.driver import driven
 from andon.adapters.files import load_settings
-from andon.adapters.ledger import Ledger, Release, lock
+from andon.adapters.ledger import Ledger, Release
 from andon.errors import LineError
 from andon.rollout import Rollout, answer
 from tasks.line import Job, kept, ledger_of, line_for, station, verdict_table
@@ -121,22 +122,6 @@ def pass_on(job: Job, environment: str, asked: Asked, given: Approval) -> None:
         return
     release = line.ledger.release(asked.release)
     log.warning("%s says %s, but it is decided already: %s", who, word, release.rollout)
-
-
-def driven(ledger: Ledger, environment: str, model: str) -> bool:
-    """Whether somebody is at the release of this place."""
-
-    class Taken(Exception):
-        pass
-
-    def leave() -> None:
-        raise Taken
-
-    try:
-        with lock(ledger, f"release/{environment}/{model}", leave):
-            return False
-    except Taken:
-        return True
 
 
 @station(retries=0)

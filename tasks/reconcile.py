@@ -14,11 +14,11 @@ from prefect.client.schemas import filters, objects
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from andon.adapters.driver import MENDED
 from andon.adapters.files import load_settings, model_names
 from andon.adapters.mlflow_mirror import mend
 from andon.adapters.mlflow_registry import Registry
 from andon.errors import LineError
-from andon.rollout import Phase
 from tasks.approval import guard_for, wake
 from tasks.events import send
 from tasks.line import ledger_of, line_for, station
@@ -43,7 +43,7 @@ def restore() -> dict[str, str]:
             done[place] = f"failed: {error}"
         # What was mended is a warning: somebody's hand, or something that died.
         log.log(
-            logging.WARNING if "; mended: " in done[place] else logging.INFO,
+            logging.WARNING if MENDED in done[place] else logging.INFO,
             "%s: %s",
             place,
             done[place],
@@ -69,8 +69,7 @@ def guard_the_waiting() -> dict[str, str]:
         release = ledger.unfinished(environment, model)
         if release is None or environment not in settings.environments:
             continue
-        waits = release.rollout.approval is not None or release.rollout.phase is Phase.PAUSED
-        if waits and guard_for(model, environment, "reconcile"):
+        if release.rollout.waits and guard_for(model, environment, "reconcile"):
             done[f"release of {environment}/{model}"] = f"v{release.version} has a guard again"
     return done | {f"run {name}": "goes on" for name in wake(ledger)}
 

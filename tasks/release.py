@@ -10,16 +10,16 @@ from functools import partial
 
 from prefect import get_run_logger
 
-from andon.adapters.driver import AT_ONCE, Order
+from andon.adapters.driver import AT_ONCE, Order, driven
 from andon.adapters.files import load_settings
-from andon.adapters.going_back import order_back, to_return, version_back
+from andon.adapters.going_back import order_back, to_release, to_return, version_back
 from andon.adapters.ledger import Candidate, Release
 from andon.adapters.local import local_driver
 from andon.errors import LineError, Overtaken
 from andon.rollout import Phase, abort
 from andon.spec import AllAtOnce, Limits, Staging, Step
 from andon.verdict import Verdict
-from tasks.approval import can_suspend, driven, wake
+from tasks.approval import can_suspend, wake
 from tasks.line import (
     WAITING,
     GateStopped,
@@ -38,7 +38,6 @@ OVERTAKEN = "overtaken"
 POLL_SECONDS = 1.0
 WATCH_SECONDS = 31 * 24 * 3600
 GOOD = (Phase.PROMOTED, Phase.SHADOWED)
-
 PROBES_A_SECOND = 20  # at least
 
 
@@ -58,7 +57,8 @@ def roll_out(job: Job, version: str, environment: str, against: str | None = Non
     )
     if environment == "staging":
         order = _in_staging(order, plan.staging)
-    return _drive(job, line, version, order)
+    candidate = to_release(line.settings, line.ledger, job.model, version)
+    return _drive(job, line, candidate, order)
 
 
 def _in_staging(order: Order, given: Staging) -> Order:
@@ -131,8 +131,8 @@ def roll_back(job: Job, version: str, environment: str) -> Released:
     line = line_for(job.model)
     if not version:
         return _abort_the_first(job, line, environment)
-    to_return(line.settings, line.ledger, job.model, environment, version)
-    return _drive(job, line, version, order_back(environment, job.trigger, job.run_id))
+    candidate = to_return(line.settings, line.ledger, job.model, environment, version)
+    return _drive(job, line, candidate, order_back(environment, job.trigger, job.run_id))
 
 
 def _abort_the_first(job: Job, line: Line, environment: str) -> Released:
@@ -162,25 +162,12 @@ def version_before(job: Job, environment: str) -> str:
     return version_back(ledger, job.model, environment)
 
 
-def _candidate(job: Job, line: Line, version: str) -> Candidate:
-    """The version; raises LineError, with those that can be had, if it is unknown or gone."""
-    known = line.ledger.candidates(job.model)
-    there = [it.version for it in known if (line.settings.state / it.bundle).is_dir()]
-    found = next((it for it in known if it.version == version), None)
-    if found is not None and version in there:
-        return found
-    problem = f"the ledger knows no version {version} of {job.model}"
-    if found is not None:
-        problem = f"the bundle of {job.model} v{version} is gone ({found.bundle})"
-    raise LineError(f"{problem}; to be had: {', '.join(there) or 'none'}")
-
-
 class _CarriedOn(Exception):
     """Somebody else drives the release of this version."""
 
 
-def _drive(job: Job, line: Line, version: str, order: Order) -> Released:
-    candidate = _candidate(job, line, version)
+def _drive(job: Job, line: Line, candidate: Candidate, order: Order) -> Released:
+    version = candidate.version
     with _reporting(Report(job, line.ledger, order.environment, version)) as told:
         try:
             release, verdicts = _brought(job, line, candidate, order, told)

@@ -51,8 +51,12 @@ def answering(job: Job, alert_id: str) -> Iterator[None]:
         ledger.tell(incident, f"retraining ended without a release: {error}", "escalated")
         raise
     champion = ledger.champion(PRODUCTION, job.model)
-    version = champion.version if champion else "?"
-    ledger.tell(incident, f"v{version} released; waiting for a clear window", "retrained")
+    if champion is None or champion.run_id != job.run_id:  # a plan that only shadows
+        what = "retraining ended without a release: its plan promotes nothing"
+        ledger.tell(incident, what, "escalated")
+        return
+    what = f"v{champion.version} released; waiting for a clear window"
+    ledger.tell(incident, what, "retrained")
 
 
 def _live_rows(job: Job, alert_id: str) -> str:

@@ -20,6 +20,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from andon.adapters.ledger import Ledger, Release
+from andon.gates import sides
+from andon.ports import version_in
 from andon.rollout import Phase, Rollout
 from andon.spec import Approval
 from andon.verdict import Outcome, Verdict, gate
@@ -140,15 +142,13 @@ class Report:
         if fresh:
             self._revision = release.revision
             self._states = states(self._ledger, release)
-            why = f": {release.rollout.reason}" if release.rollout.reason else ""
-            self._log.info(
-                "%s v%s: %s%s", release.environment, release.version, release.rollout, why
-            )
-        rests = release.rollout.approval is not None or release.rollout.phase is Phase.PAUSED
-        if fresh or now - self._told >= (AT_REST if rests else EVERY):
+            where = f"{release.environment} v{release.version}"
+            self._log.info("%s: %s", where, release.rollout.told)
+        if fresh or now - self._told >= (AT_REST if release.rollout.waits else EVERY):
             self._told = now
             page = "\n".join([title(release), "", self._states, "", *_gate(verdicts)])
-            self._telling.tell((percent(release.rollout, verdicts, now), told(release), page))
+            share = percent(release.rollout, verdicts, now)
+            self._telling.tell((share, release.rollout.told, page))
 
 
 def percent(rollout: Rollout, verdicts: list[Verdict], now: float) -> float:
@@ -167,12 +167,6 @@ def percent(rollout: Rollout, verdicts: list[Verdict], now: float) -> float:
     return round(100.0 * (rollout.step + part) / len(rollout.steps), 1)
 
 
-def told(release: Release) -> str:
-    """The state in a sentence."""
-    reason = release.rollout.reason
-    return f"{release.rollout}" + (f": {reason}" if reason else "")
-
-
 def title(release: Release) -> str:
     return f"# {release.model} v{release.version} in {release.environment}: {release.rollout}"
 
@@ -181,7 +175,7 @@ def states(ledger: Ledger, release: Release) -> str:
     """Every state of a release with its time, and what people answered, as Markdown."""
     rows = ["| time (UTC) | state | traffic |", "| --- | --- | --- |"]
     for it in ledger.transitions(release.seq):
-        split = ", ".join(f"{name.rsplit('-', 1)[-1]}: {w} %" for name, w in it.weights.items())
+        split = ", ".join(f"v{version_in(name)}: {w} %" for name, w in it.weights.items())
         what = it.what.replace("|", "\\|").replace("\n", " ")
         rows.append(f"| {_at(it.at)} | {what} | {split or '-'} |")
     for given in release.rollout.answers:
@@ -204,18 +198,12 @@ def _gate(verdicts: list[Verdict]) -> list[str]:
 
 def _sides(verdicts: list[Verdict]) -> list[str]:
     """What was measured on each side, where a check has both."""
-    both = ("candidate", "champion")
     rows = [
-        f"| {it.check} | {_figure(it.evidence.get('candidate'))} "
-        f"| {_figure(it.evidence.get('champion'))} |"
+        f"| {it.check} | {both[0]:.4g} | {both[1]:.4g} |"
         for it in verdicts
-        if any(side in it.evidence for side in both)
+        if (both := sides(it.evidence))
     ]
     return ["| check | candidate | champion |", "| --- | --- | --- |", *rows] if rows else []
-
-
-def _figure(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "" if value is None else f"{value}"
 
 
 def _at(epoch: float, form: str = "%H:%M:%S") -> str:

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from andon import rollout as machine
-from andon.adapters.ledger import Candidate, Ledger, Release, lock
+from andon.adapters.ledger import Candidate, Ledger, Release, lock, lock_if_free
 from andon.adapters.step_watch import ProbeFunction, StepWatch, unmeasured
 from andon.adapters.watching.loading import GatewayLoad, LoadFunction
 from andon.adapters.world import WorldMaker
 from andon.errors import GatewayError, Overtaken, TargetError
-from andon.ports import Gateway, Target
-from andon.rollout import Phase, Rollout
+from andon.ports import Gateway, Target, server_name
+from andon.rollout import Rollout
 from andon.settings import Settings
 from andon.spec import AllAtOnce, AnyPlan, AnyStep, Limits, Load, ShadowOnly, Step
 from andon.verdict import Outcome, Verdict, gate
 
 TICK = 0.25
 ABANDONED_SECONDS = 900.0
+MENDED = "; mended: "  # in what `restore` says, before what it found
 AT_WORK = "a release is at work"  # what `restore` says while somebody drives
 # For a version that is known: it only has to be ready, and to be itself.
 AT_ONCE = AllAtOnce(
@@ -96,7 +97,7 @@ class Driver:
         """
         environment, model = order.environment, candidate.model
         self._make_way(candidate, order)
-        with lock(self._ledger, f"release/{environment}/{model}", waiting):
+        with lock(self._ledger, turn(environment, model), waiting):
             self._end_others(candidate, order)
             champion = self._ledger.champion(environment, model)
             found = self._ledger.unfinished(environment, model)
@@ -121,15 +122,12 @@ class Driver:
 
         None if somebody is at it, or there is nothing to do.
         """
-        try:
-            with lock(self._ledger, f"release/{environment}/{model}", _leave_it):
-                found = self._ledger.unfinished(environment, model)
-                if found is None:
-                    return None
-                resumed = machine.resume(found.rollout, self._clock())
-                return self._drive(self._ledger.save_release(found, resumed), report, False)
-        except _AtWork:
-            return None
+        with lock_if_free(self._ledger, turn(environment, model)) as free:
+            found = self._ledger.unfinished(environment, model) if free else None
+            if found is None:
+                return None
+            resumed = machine.resume(found.rollout, self._clock())
+            return self._drive(self._ledger.save_release(found, resumed), report, False)
 
     def command(
         self, environment: str, model: str, change: Callable[[Rollout, float], Rollout]
@@ -154,24 +152,22 @@ class Driver:
         A release that a driver is at is left to it; one that nobody has driven for
         ABANDONED_SECONDS is rolled back, unless it waits for a person: see `carry_on`.
         """
-        try:
-            with lock(self._ledger, f"release/{environment}/{model}", _leave_it):
-                release = self._settled(environment, model)
-                if release is None:
-                    return "nothing released"
-                mended = self._world.make(environment, model, release.rollout)
-                told = f"v{release.version}: {release.rollout}"
-                return f"{told}; mended: {'; '.join(mended)}" if mended else told
-        except _AtWork:
-            return AT_WORK
+        with lock_if_free(self._ledger, turn(environment, model)) as free:
+            if not free:
+                return AT_WORK
+            release = self._settled(environment, model)
+            if release is None:
+                return "nothing released"
+            mended = self._world.make(environment, model, release.rollout)
+            told = f"v{release.version}: {release.rollout}"
+            return f"{told}{MENDED}{'; '.join(mended)}" if mended else told
 
     def _settled(self, environment: str, model: str) -> Release | None:
         """The release whose state holds now; what has been left too long is ended first."""
         release = self._ledger.unfinished(environment, model)
         if release is not None:
             state = release.rollout
-            waits = state.phase is Phase.PAUSED or state.approval is not None
-            if not waits and self._clock() - state.since > ABANDONED_SECONDS:
+            if not state.waits and self._clock() - state.since > ABANDONED_SECONDS:
                 why = "abandoned: nobody drives it any more"
                 self._ledger.save_release(release, machine.abort(state, self._clock(), why))
                 release = None
@@ -199,8 +195,8 @@ class Driver:
         if champion is None:
             steps = machine.without_champion(steps)
         rollout = Rollout(
-            candidate=_name(environment, model, candidate.version),
-            champion=champion and _name(environment, model, champion.version),
+            candidate=server_name(environment, model, candidate.version),
+            champion=champion and server_name(environment, model, champion.version),
             steps=steps,
             limits=order.limits,
             inconclusive_seconds=order.inconclusive_seconds,
@@ -311,7 +307,7 @@ class Driver:
         if found is None or found.version == candidate.version:
             return
         state = found.rollout
-        if order.kind == "release" and (state.phase is Phase.PAUSED or state.approval):
+        if order.kind == "release" and state.waits:
             self._drive(found, _quietly, False)
             return
         why = f"superseded by version {candidate.version}"
@@ -319,13 +315,12 @@ class Driver:
         self._world.make(environment, model, found.rollout)
 
 
-def _name(environment: str, model: str, version: str) -> str:
-    return f"{environment}-{model}-v{version}"
+def turn(environment: str, model: str) -> str:
+    """The lock of whoever drives, or mends, a place."""
+    return f"release/{environment}/{model}"
 
 
-class _AtWork(Exception):
-    """Somebody else holds the release's lock."""
-
-
-def _leave_it() -> None:
-    raise _AtWork
+def driven(ledger: Ledger, environment: str, model: str) -> bool:
+    """Whether somebody is at the release of this place."""
+    with lock_if_free(ledger, turn(environment, model)) as free:
+        return not free

@@ -1,4 +1,4 @@
-"""The way back to an earlier version: which one, whether it can be had, and by which order."""
+"""Which version can be had: to release it, or to go back to it, and by which order."""
 
 from __future__ import annotations
 
@@ -76,6 +76,18 @@ def to_return(
             f"{_can_be_had(there, environment)}"
         )
     return candidate
+
+
+def to_release(settings: Settings, ledger: Ledger, model: str, version: str) -> Candidate:
+    """The version that is to be released; raises LineError, with those that can be had."""
+    known = {it.version: it for it in ledger.candidates(model)}
+    there = [it for it in known if _kept(settings, known[it])]
+    if version in there:
+        return known[version]
+    problem = f"the ledger knows no version {version} of {model}"
+    if version in known:
+        problem = f"the bundle of {model} v{version} is gone ({known[version].bundle})"
+    raise LineError(f"{problem}; to be had: {', '.join(there) or 'none'}")
 
 
 def _kept(settings: Settings, candidate: Candidate) -> bool:

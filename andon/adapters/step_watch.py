@@ -12,7 +12,7 @@ from andon.adapters.watching.serving import Counters, Meter
 from andon.errors import GatewayError
 from andon.gates import ALPHA, Seen, judge
 from andon.looks import Look, Probe, Side
-from andon.ports import Gateway, Server, ServerSpec, Target, Traffic
+from andon.ports import Gateway, Server, ServerSpec, Target, Traffic, version_in
 from andon.rollout import Rollout
 from andon.settings import Settings
 from andon.spec import Mirror, Step
@@ -166,7 +166,7 @@ class StepWatch:
     def _send(self, rollout: Rollout, spec: ServerSpec, step: Step | Mirror, n: int) -> Probe:
         given: dict[str, Any] = {}
         if _paired(rollout) or isinstance(step, Mirror):
-            given["against"] = _version(rollout.champion, spec)
+            given["against"] = version_in(rollout.champion or "")
             given["mirrored"] = isinstance(step, Mirror)
         return self._probe(
             environment=spec.environment,
@@ -182,7 +182,7 @@ class StepWatch:
             # Polars and Arrow: a rollback, which watches nothing, does not wait for them.
             from andon.adapters.watching.signals import ModelSignals
 
-            champion = _version(rollout.champion, spec) if _has_traffic(step) else ""
+            champion = version_in(rollout.champion or "") if _has_traffic(step) else ""
             self._signals = ModelSignals(
                 self._settings, spec, champion or None, rollout.since, paired=_paired(rollout)
             )
@@ -212,10 +212,6 @@ class StepWatch:
             send, load = self._send_load, rollout.load
             self._loading = Loading(self, send, spec, load, rollout.load_runs)
         return [self._loading.verdict(rollout.limits)]
-
-
-def _version(name: str | None, spec: ServerSpec) -> str:
-    return (name or "").removeprefix(f"{spec.environment}-{spec.model}-v")
 
 
 def _paired(rollout: Rollout) -> bool:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from andon.adapters.ledger import Candidate, Ledger
 from andon.errors import LineError, TargetError
-from andon.ports import Gateway, Route, Server, ServerSpec, Target
+from andon.ports import Gateway, Route, Server, ServerSpec, Target, server_name, version_in
 from andon.rollout import Rollout, World, wanted
 from andon.settings import Settings
 
 READY_SECONDS = 60.0
+
+
+def spec_in(settings: Settings, environment: str, candidate: Candidate) -> ServerSpec:
+    """The server of a version in an environment."""
+    return ServerSpec(
+        environment=environment,
+        model=candidate.model,
+        version=candidate.version,
+        bundle=settings.state / candidate.bundle,
+        digest=candidate.digest,
+    )
 
 
 class WorldMaker:
@@ -91,7 +101,7 @@ class WorldMaker:
         )
 
     def _stop_the_rest(self, environment: str, model: str, world: World) -> None:
-        mine = re.compile(re.escape(f"{environment}-{model}-v") + r"\d+")
+        mine = re.compile(re.escape(server_name(environment, model, "")) + r"\d+")
         extra = {n for n in self._target.names() if mine.fullmatch(n)} - world.servers
         if extra and world.stable is not None:
             self._sleep(self._settings.environments[environment].drain_seconds)
@@ -114,7 +124,7 @@ class WorldMaker:
 
     def spec_of(self, environment: str, model: str, name: str) -> ServerSpec:
         """A server by its name; raises LineError if the ledger does not know its version."""
-        version = name.removeprefix(f"{environment}-{model}-v")
+        version = version_in(name)
         candidate = self._ledger.candidate(model, version)
         if candidate is None:
             raise LineError(f"the ledger knows no version {version} of {model}")
@@ -122,14 +132,4 @@ class WorldMaker:
 
     def spec(self, environment: str, candidate: Candidate) -> ServerSpec:
         """The server of a version in an environment."""
-        return ServerSpec(
-            environment=environment,
-            model=candidate.model,
-            version=candidate.version,
-            bundle=self.bundle(candidate),
-            digest=candidate.digest,
-        )
-
-    def bundle(self, candidate: Candidate) -> Path:
-        """Where a version's bundle is, or was."""
-        return self._settings.state / candidate.bundle
+        return spec_in(self._settings, environment, candidate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,12 +16,23 @@ import registry_world
 import support
 import target_worlds
 import trainer_kit
+from driver_world import serving_v1
 from gateway_worlds import Traefik, TraefikWorld
+from steering_desk import Desk
 
 from andon.adapters import database
 from andon.adapters.supervisor import Supervisor
 from andon.settings import Settings
 from deployments.platform import postgres
+
+
+@pytest.fixture
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A person at the line's commands, where v1 serves."""
+    with closing(serving_v1(tmp_path_factory)) as world:
+        made = Desk(world)
+        made.bundle("1")
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,13 @@ from docker_kit import MARK
 from helpers import TINY_SERVER, write_bundle
 from support import wait_until
 
-from andon.adapters.docker_container import NAME
 from andon.adapters.docker_context import write_context
 from andon.adapters.docker_target import DockerTarget
 from andon.adapters.fakes import FakeTarget
 from andon.adapters.loopback import ask
 from andon.adapters.process_target import ProcessTarget
 from andon.ports import Server, ServerSpec, Target
+from andon.settings import DockerTarget as Options
 from andon.settings import Settings
 
 MEGABYTE = 2**20
@@ -136,10 +136,18 @@ class DockerWorld(RealWorld):
 
     def kill(self, server: Server) -> None:
         """From within: what is killed through the engine stays down."""
-        (found,) = self.client.containers.list(filters={"label": f"{NAME}={server.name}"})
+        found = self.container(server.name)
         pid = httpx.get(f"{server.url}/healthz").json()["pid"]
         found.exec_run(["python3", "-c", f"import os; os.kill({pid}, 9)"])
         wait_until(lambda: self._restarts(found) or found.status != "running", 60, "it is gone")
+
+    def container(self, server: str) -> Any:
+        """Of this world: others use the engine at the same time, with servers of the same names."""
+        return self.client.containers.get(f"{self._options.prefix}-{server}")
+
+    @property
+    def _options(self) -> Options:
+        return self._settings.environments["production"].target
 
     def forgetful(self) -> DockerTarget:
         return DockerTarget(self._settings, image=self._image)
@@ -151,7 +159,7 @@ class DockerWorld(RealWorld):
         with tempfile.TemporaryFile() as context:
             write_context(context, DOCKERFILE.format(settings.base_image), folders)
             context.seek(0)
-            mark = {MARK: settings.environments["production"].target.prefix}
+            mark = {MARK: self._options.prefix}
             image, _ = self.client.images.build(
                 fileobj=context, custom_context=True, rm=True, labels=mark
             )

@@ -11,7 +11,7 @@ from support import wait_until
 from target_worlds import ready
 
 from andon.adapters import docker_target
-from andon.adapters.docker_container import NAME, owner
+from andon.adapters.docker_container import owner
 from andon.adapters.docker_target import LOCK, DockerTarget
 from andon.adapters.loopback import ask
 from andon.errors import PlatformError, TargetError
@@ -24,8 +24,7 @@ from serving.bundle import verify
 
 
 def container_of(world, spec: ServerSpec):
-    (found,) = world.client.containers.list(all=True, filters={"label": f"{NAME}={spec.name}"})
-    return found
+    return world.container(spec.name)
 
 
 def options(line) -> Options:

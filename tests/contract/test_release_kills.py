@@ -13,6 +13,7 @@ from open_load import OpenLoad
 from release_kit import PRODUCTION, Asked, Place, place, plan
 from support import wait_until
 
+from andon.adapters.driver import driven
 from andon.rollout import abort, answer, pause, proceed
 
 pytestmark = [pytest.mark.slow]
@@ -122,7 +123,8 @@ def test_killed_while_paused_it_stays_paused_until_somebody_says_to_go_on(here, 
     run.kill()
     run.communicate()
     again = here.spawn(Asked(kind="carry_on"))
-    wait_until(lambda: here.weights() == {"1": 80, "2": 20}, LONG, "the split stays")
+    wait_until(lambda: driven(here.ledger, PRODUCTION, "churn"), LONG, "another drives")
+    assert here.weights() == {"1": 80, "2": 20}
     assert here.state().endswith("paused")
     says(here, partial(proceed, reason="go on"))
     says(here, partial(abort, reason="enough"))

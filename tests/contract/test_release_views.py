@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 import sqlalchemy as sa
-from driver_world import PLACE, STEPS, serving_v1
+from driver_world import PLACE, STEPS
 from rich.console import Console
 from steering_desk import Desk, text
 
@@ -23,14 +20,6 @@ from deployments.watch import Frames, watch
 STEP = "step 2/3 at 50 %"
 ASKS = (STEPS[0], Approval(approve="managers", within=600), STEPS[-1])
 WAITS = "step 2/3 waits for managers"
-
-
-@pytest.fixture
-def desk(tmp_path_factory) -> Iterator[Desk]:
-    with closing(serving_v1(tmp_path_factory)) as world:
-        made = Desk(world)
-        made.bundle("1")
-        yield made
 
 
 def shown(desk: Desk, width: int = 100) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from driver_world import PLACE, STEPS, DriverWorld, server, serving_v1
+from driver_world import PLACE, STEPS, DriverWorld, server
 from steering_desk import Desk
 
 from andon.adapters.driver import AT_WORK
@@ -21,14 +20,6 @@ V1, V2, V3 = server("1"), server("2"), server("3")
 FIRST, SECOND = "step 1/3 at 10 %", "step 2/3 at 50 %"
 ASKS = (STEPS[0], Approval(approve="managers", within=600), STEPS[-1])
 WAITS = "step 2/3 waits for managers"
-
-
-@pytest.fixture
-def desk(tmp_path_factory) -> Iterator[Desk]:
-    with closing(serving_v1(tmp_path_factory)) as world:
-        made = Desk(world)
-        made.bundle("1")
-        yield made
 
 
 def runs(desk: Desk) -> list[tuple[str, str, str | None]]:

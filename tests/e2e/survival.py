@@ -47,8 +47,10 @@ def ask_first(line: LineUnderTest, model: str, **changes: Any) -> None:
         {"weight": 100, "seconds": 0, "min_requests": 20},
     ]
     path = line.project / "models" / model / "model.yaml"
-    plan = {"production": {"strategy": "canary", "steps": steps, **changes}}
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "release": plan}))
+    spec = yaml.safe_load(path.read_text())
+    spec["release"] = {"production": {"strategy": "canary", "steps": steps, **changes}}
+    spec["metric"]["margin"] = 0.2  # so few rows settle nothing finer
+    path.write_text(yaml.safe_dump(spec))
     commit(line.project, f"a person decides on {model}")
 
 

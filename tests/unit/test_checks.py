@@ -36,7 +36,7 @@ times = st.lists(st.floats(0.0, 2.4), min_size=1, max_size=80)
 
 @given(times, st.floats(0.01, 1.0))
 def test_a_quantile_is_in_the_bucket_of_the_true_one(seconds, q):
-    found = quantile(NOTHING, counted(seconds), q)
+    found = quantile(counted(seconds), q)
     true = np.quantile(seconds, q, method="inverted_cdf")
     bucket = int(np.searchsorted(BOUNDS, true))
     low = BOUNDS[bucket - 1] if bucket else 0.0
@@ -46,20 +46,20 @@ def test_a_quantile_is_in_the_bucket_of_the_true_one(seconds, q):
 @given(times, times)
 def test_a_quantile_is_of_the_requests_between_two_readings(earlier, later):
     before = counted(earlier)
-    assert quantile(before, counted(later, before=before), 0.95) == pytest.approx(
-        quantile(NOTHING, counted(later), 0.95)
+    assert quantile(counted(later, before=before).since(before), 0.95) == pytest.approx(
+        quantile(counted(later), 0.95)
     )
 
 
 def test_a_quantile_is_interpolated_in_its_bucket():
-    assert quantile(NOTHING, counted([0.06] * 100), 0.95) == pytest.approx(0.05 + 0.95 * 0.05)
+    assert quantile(counted([0.06] * 100), 0.95) == pytest.approx(0.05 + 0.95 * 0.05)
     mixed = counted([0.001] * 90 + [0.2] * 10)
-    assert quantile(NOTHING, mixed, 0.95) == pytest.approx(0.1 + 0.5 * 0.15)
+    assert quantile(mixed, 0.95) == pytest.approx(0.1 + 0.5 * 0.15)
 
 
 def test_a_quantile_above_every_bound_can_be_anything():
-    assert quantile(NOTHING, counted([60.0] * 10), 0.95) == inf
-    assert quantile(NOTHING, counted([60.0] * 4 + [0.01] * 96), 0.95) <= 0.01
+    assert quantile(counted([60.0] * 10), 0.95) == inf
+    assert quantile(counted([60.0] * 4 + [0.01] * 96), 0.95) <= 0.01
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [(300, FAIL), (2_500, FAIL), (5_000, INCONCLUSIVE)])
@@ -71,9 +71,9 @@ def test_a_latency_above_every_bound_never_passes(limit, outcome):
 
 
 def test_without_requests_or_buckets_a_quantile_is_0():
-    assert quantile(NOTHING, NOTHING, 0.95) == 0.0
-    assert quantile(Traffic(), Traffic(requests=9.0), 0.95) == 0.0
-    assert quantile(Traffic(), counted([0.06] * 100), 0.95) > 0.05, "a server's first requests"
+    assert quantile(NOTHING, 0.95) == 0.0
+    assert quantile(Traffic(requests=9.0), 0.95) == 0.0
+    assert quantile(counted([0.06] * 100), 0.95) > 0.05, "a server's first requests"
 
 
 def http(traffic: Traffic, limits: Limits, min_requests: int) -> list[Verdict]:

@@ -10,7 +10,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from andon.sequential import (
@@ -78,6 +78,7 @@ def test_a_block_waits_until_both_sides_have_answered_enough():
 
 
 @given(means, alphas)
+@example(Mean(5e-324, 2), 0.05)
 def test_an_interval_of_a_mean_holds_it_and_agrees_with_its_p(it, alpha):
     low, high = it.interval(alpha)
     assert 0 <= low <= it.value + 1e-12
@@ -89,6 +90,7 @@ def test_an_interval_of_a_mean_holds_it_and_agrees_with_its_p(it, alpha):
 
 
 @given(means, means, st.floats(0.0, 0.5))
+@example(Mean(5e-324, 1), Mean(0.0, 1), 0.0)
 def test_a_difference_is_less_sure_the_more_is_allowed(ours, theirs, margin):
     p = beyond_p(ours, theirs, margin)
     assert 0 <= p <= beyond_p(ours, theirs, margin + 0.1) <= 1

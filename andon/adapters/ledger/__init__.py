@@ -1,7 +1,7 @@
 """The ledger (SQLAlchemy Core on PostgreSQL or SQLite, migrated by Alembic)."""
 
 from andon.adapters.ledger.ledger import Ledger
-from andon.adapters.ledger.opening import lock, open_ledger
+from andon.adapters.ledger.opening import lock, lock_if_free, open_ledger
 from andon.adapters.ledger.rows import (
     Alert,
     Candidate,
@@ -24,5 +24,6 @@ __all__ = [
     "Transition",
     "VerdictRow",
     "lock",
+    "lock_if_free",
     "open_ledger",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -94,6 +94,26 @@ def lock(ledger: Ledger, name: str, waiting: Callable[[], None] = lambda: None) 
     with path.open("w") as file:
         _poll(lambda: _flock(file.fileno()), waiting)
         yield
+
+
+@contextmanager
+def lock_if_free(ledger: Ledger, name: str) -> Iterator[bool]:
+    """The same without waiting: yields whether it is held now, or somebody else has it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock(ledger, name, _refuse))
+            free = True
+        except _Taken:
+            free = False
+        yield free
+
+
+class _Taken(Exception):
+    """Somebody else has the lock."""
+
+
+def _refuse() -> None:
+    raise _Taken
 
 
 def _queue(connection: sa.Connection, name: str) -> None:

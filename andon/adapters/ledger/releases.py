@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from andon.adapters.ledger import schema as t
 from andon.adapters.ledger.rows import Candidate, Release, Transition
 from andon.errors import LineError, Overtaken
+from andon.ports import version_in
 from andon.rollout import Phase, Rollout, wanted
 
 
@@ -74,12 +75,11 @@ class ReleaseBook:
         return self.release(release.seq)
 
     def _note(self, tx: sa.Connection, seq: int, rollout: Rollout) -> None:
-        what = f"{rollout}" + (f": {rollout.reason}" if rollout.reason else "")
         tx.execute(
             t.transitions.insert().values(
                 release=seq,
                 phase=rollout.phase.value,
-                what=what,
+                what=rollout.told,
                 weights=wanted(rollout).weights,
                 at=self.clock(),
             )
@@ -175,7 +175,7 @@ class ReleaseBook:
         ends = [at for _, at in splits[1:]] + [inf]
         for (weights, begin), end in zip(splits, ends, strict=True) if splits else ():
             for name in (name for name, weight in weights.items() if weight and end > since):
-                found = spans.setdefault(name.removeprefix(f"{environment}-{model}-v"), [])
+                found = spans.setdefault(version_in(name), [])
                 if found and found[-1][1] == begin:
                     found[-1] = (found[-1][0], end)
                 else:
