@@ -13,7 +13,7 @@ from andon.adapters.ledger import Candidate, Incident, Release
 from andon.adapters.live import Live
 from andon.adapters.projects import metric_of
 from andon.compare import quality
-from andon.spec import DataMonitor, Monitor, QualityMonitor
+from andon.spec import DataMonitor, DriftMonitor, Monitor, QualityMonitor
 from andon.summary import Cut
 from andon.training import encoded, truth
 from andon.verdict import Outcome, Verdict, gate
@@ -21,6 +21,8 @@ from tasks.events import send
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
 from tasks.live import Seen, judge_live
 from tasks.results import Watched
+
+ByRows = DataMonitor | DriftMonitor | QualityMonitor  # they judge the rows of the inference log
 
 
 @station()
@@ -33,7 +35,8 @@ def watch(job: Job, environment: str) -> Watched:
         return Watched(windows={}, rows={}, verdicts={})
     candidate = line.ledger.candidate_of(champion)
     kept: dict[Cut, Live] = {}
-    seen = {it.kind: _look(line, candidate, champion, it, kept) for it in line.spec.monitors}
+    monitors = [it for it in line.spec.monitors if isinstance(it, ByRows)]
+    seen = {it.kind: _look(line, candidate, champion, it, kept) for it in monitors}
     for kind, it in seen.items():
         keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", it.verdicts)
     tables = "\n\n".join(f"## {kind}\n\n{it.told}" for kind, it in seen.items())
@@ -47,7 +50,7 @@ def watch(job: Job, environment: str) -> Watched:
 
 
 def _look(
-    line: Line, candidate: Candidate, champion: Release, monitor: Monitor, kept: dict[Cut, Live]
+    line: Line, candidate: Candidate, champion: Release, monitor: ByRows, kept: dict[Cut, Live]
 ) -> Seen:
     if isinstance(monitor, QualityMonitor):
         window = _window(line, champion, monitor)
@@ -61,7 +64,7 @@ def _look(
     )
 
 
-def _window(line: Line, champion: Release, monitor: Monitor) -> Window:
+def _window(line: Line, champion: Release, monitor: QualityMonitor) -> Window:
     since = champion.ended_at or 0.0
     return read_window(
         line.settings,

@@ -26,12 +26,17 @@ from andon.spec.evaluation import (
 )
 from andon.spec.model import ModelSpec
 from andon.spec.monitoring import (
+    Action,
     DataMonitor,
     DriftMonitor,
+    EstimateMonitor,
     Monitor,
     Persistence,
     QualityMonitor,
+    ResourceMonitor,
     Retraining,
+    ServiceMonitor,
+    Severity,
 )
 from andon.spec.release import (
     AllAtOnce,
@@ -58,6 +63,7 @@ from andon.spec.training import GridSearch, HalvingSearch, RandomSearch, Search,
 
 __all__ = [
     "NAME",
+    "Action",
     "AllAtOnce",
     "AnyPlan",
     "AnyStep",
@@ -70,6 +76,7 @@ __all__ = [
     "Directional",
     "DriftMonitor",
     "Duration",
+    "EstimateMonitor",
     "Explanation",
     "FilesSource",
     "Fraction",
@@ -98,11 +105,14 @@ __all__ = [
     "RandomSearch",
     "Release",
     "Reports",
+    "ResourceMonitor",
     "Retraining",
     "S3Source",
     "Search",
     "Seconds",
+    "ServiceMonitor",
     "Serving",
+    "Severity",
     "ShadowOnly",
     "Slices",
     "Source",

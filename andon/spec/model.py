@@ -54,6 +54,7 @@ class ModelSpec(Frozen):
     release: Release = Release()
     monitors: tuple[Monitor, ...] = (DataMonitor(), DriftMonitor())
     monitor_cron: Cron | None = "*/15 * * * *"
+    probe_cron: Cron | None = "*/5 * * * *"
     retraining: Retraining = Retraining()
 
     @field_validator("metric")

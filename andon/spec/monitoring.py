@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from andon.spec.base import Fraction, Frozen
+from andon.spec.base import Duration, Fraction, Frozen
+
+Action = Literal["retrain", "rollback", "notify", "nothing"]
+Severity = Literal["warning", "critical"]
 
 
 class Persistence(Frozen):
@@ -34,7 +37,8 @@ class DataMonitor(Frozen):
     min_rows: int = Field(500, ge=1)
     window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
     persistence: Persistence = Persistence()
-    action: Literal["retrain", "notify"] = "notify"
+    action: Action = "notify"
+    severity: Severity = "critical"
 
 
 class DriftMonitor(Frozen):
@@ -46,7 +50,8 @@ class DriftMonitor(Frozen):
     min_rows: int = Field(500, ge=1)
     window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
     persistence: Persistence = Persistence()
-    action: Literal["retrain", "notify"] = "retrain"
+    action: Action = "retrain"
+    severity: Severity = "warning"
 
 
 class QualityMonitor(Frozen):
@@ -56,15 +61,60 @@ class QualityMonitor(Frozen):
     margin: float = Field(0.05, ge=0, description="tolerated loss, in the metric's unit")
     min_labels: int = Field(200, ge=1)
     window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
-    action: Literal["retrain", "notify"] = "retrain"
+    action: Action = "retrain"
+    severity: Severity = "critical"
 
 
-Monitor = Annotated[DataMonitor | DriftMonitor | QualityMonitor, Field(discriminator="kind")]
+class EstimateMonitor(Frozen):
+    """The metric estimated from scores alone; blind to what changes between inputs and labels."""
+
+    kind: Literal["estimate"]
+    margin: float = Field(0.05, ge=0, description="tolerated loss, in the metric's unit")
+    min_rows: int = Field(500, ge=1)
+    window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
+    persistence: Persistence = Persistence()
+    action: Action = "notify"
+    severity: Severity = "warning"
+
+
+class ServiceMonitor(Frozen):
+    """Requests with known answers through the gateway, and the errors that clients see."""
+
+    kind: Literal["service"] = "service"
+    requests: int = Field(5, ge=1, le=1_000, description="sent at each look")
+    p95_ms: float = Field(500.0, gt=0)
+    error_rate: float = Field(0.01, ge=0, le=1)
+    persistence: Persistence = Persistence()
+    action: Action = "notify"
+    severity: Severity = "critical"
+
+
+class ResourceMonitor(Frozen):
+    """CPU, memory and file handles of the prediction servers and of the platform's own parts."""
+
+    kind: Literal["resources"] = "resources"
+    full_within: Duration = Field(86_400, gt=0, description="a trend that runs out sooner is bad")
+    persistence: Persistence = Persistence()
+    action: Action = "notify"
+    severity: Severity = "warning"
+
+
+Monitor = Annotated[
+    DataMonitor
+    | DriftMonitor
+    | QualityMonitor
+    | EstimateMonitor
+    | ServiceMonitor
+    | ResourceMonitor,
+    Field(discriminator="kind"),
+]
 
 
 class Retraining(Frozen):
     """What a retraining run may learn from, and how often it may happen."""
 
-    window: Literal["since_drift", "all"] = "since_drift"
+    window: Literal["since_drift", "sliding", "weighted", "all"] = "since_drift"
+    sliding_rows: int = Field(20_000, ge=1, description="sliding: the latest labelled rows")
     min_rows: int = Field(1_000, ge=1, description="labelled live rows needed to retrain on them")
     cooldown_minutes: float = Field(0.0, ge=0)
+    per_month: int = Field(30, ge=0, description="retrainings that alerts may start in 30 days")

@@ -79,7 +79,10 @@ class Alert:
 
 @dataclass(frozen=True)
 class Incident:
-    """Alerts on one cause; `story` is (time, what happened), oldest first."""
+    """Alerts on one cause; `story` is (time, what happened), oldest first.
+
+    `looked_by`: who has looked at it, and `looked_at` when (epoch seconds).
+    """
 
     id: str
     model: str
@@ -88,6 +91,9 @@ class Incident:
     state: str
     opened_at: float
     closed_at: float | None
+    severity: str | None = None
+    looked_by: str | None = None
+    looked_at: float | None = None
     story: tuple[tuple[float, str], ...] = ()
 
 
@@ -138,3 +144,33 @@ class Run:
     outcome: str | None
     message: str | None
     built: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a place at a time (epoch seconds); `what` names it and its unit."""
+
+    environment: str
+    model: str
+    what: str
+    value: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message on an incident for one route; `kind`: opened, update or clear.
+
+    It is to be sent from `due` on (epoch seconds); `error` is that of the latest attempt.
+    """
+
+    id: str
+    incident: str
+    kind: str
+    route: str
+    message: str
+    at: float
+    due: float
+    sent_at: float | None
+    attempts: int
+    error: str | None

@@ -48,6 +48,7 @@ verdicts = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("evidence", sa.JSON, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+    sa.Index("ix_verdicts_station", "model", "station", "at"),
 )
 
 candidates = sa.Table(
@@ -108,6 +109,9 @@ incidents = sa.Table(
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("opened_at", sa.Double, nullable=False),
     sa.Column("closed_at", sa.Double),
+    sa.Column("severity", sa.String(20)),
+    sa.Column("looked_by", sa.String(80)),
+    sa.Column("looked_at", sa.Double),
 )
 
 incident_events = sa.Table(
@@ -134,4 +138,31 @@ alerts = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("sent_at", sa.Double),
     sa.Column("handled_by", sa.String(64)),
+)
+
+measures = sa.Table(
+    "measures",
+    metadata,
+    sa.Column("seq", Seq, primary_key=True, autoincrement=True),
+    sa.Column("environment", sa.String(40), nullable=False),
+    sa.Column("model", sa.String(40), nullable=False),
+    sa.Column("what", sa.String(120), nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("ix_measures_what", "environment", "model", "what", "at"),
+)
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("incident", sa.String(64), sa.ForeignKey("incidents.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("route", sa.String(80), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("due", sa.Double, nullable=False),
+    sa.Column("sent_at", sa.Double),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
 )
