@@ -197,6 +197,13 @@ class Mean:
         likely = _likelihood(self.total, self.n, limit)
         return exp(min(0.0, likely - self._mixed())) if likely > -inf else 0.0
 
+    def evidence(self, limit: float) -> float:
+        """Log of the e-value against "the mean is at most `limit`"; 0 of nothing."""
+        if self.n == 0:
+            return 0.0
+        likely = _likelihood(self.total, self.n, min(self.value, limit))
+        return self._mixed() - likely if likely > -inf else inf
+
     def interval(self, alpha: float) -> tuple[float, float]:
         """Confidence sequence of the mean, at level 1 - alpha over all looks together.
 

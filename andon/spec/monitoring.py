@@ -59,8 +59,10 @@ class QualityMonitor(Frozen):
 
     kind: Literal["quality"]
     margin: float = Field(0.05, ge=0, description="tolerated loss, in the metric's unit")
-    min_labels: int = Field(200, ge=1)
-    window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
+    min_labels: int = Field(200, ge=1, description="a block of labels, which is judged once")
+    window_rows: int = Field(2_000, ge=1, description="the latest labelled rows")
+    maturity: Duration = Field(0.0, ge=0, description="younger predictions do not count yet")
+    benchmark: float | None = Field(None, description="a value of the metric to be held, too")
     action: Action = "retrain"
     severity: Severity = "critical"
 

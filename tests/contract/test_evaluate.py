@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from evaluation_bench import Bench, people
@@ -12,15 +13,17 @@ from prefect.logging import disable_run_logger
 
 import tasks.bundle
 import tasks.evaluate
+import tasks.labels
 import tasks.line
-import tasks.monitor
 import tasks.split
 import tasks.train
 from andon import evidence
 from andon.adapters import tables
 from andon.adapters.files import load_settings
 from andon.adapters.inference_log import Window
+from andon.adapters.labelled import Labelled
 from andon.errors import DataError, LineError
+from andon.labels import Arrived
 from andon.spec import QualityMonitor
 from andon.verdict import Outcome, Verdict
 from serving import engine
@@ -201,46 +204,54 @@ def test_a_threshold_by_cost_is_served_as_it_was_chosen(bench, positive):
     assert plain.key != trained.key
 
 
-def watched(bench: Bench, trained: Trained, live: pl.DataFrame) -> Verdict:
+def watched(bench: Bench, trained: Trained, live: pl.DataFrame, monkeypatch) -> Verdict:
     """The quality monitor on rows that the champion answered, with their labels."""
     line = tasks.line.line_for(bench.model)
     served = engine.load(line.settings.state / bench.rival.bundle)
     answers = served.answer(tables.records(live, served.signature.columns))
-    rows = [
-        {"id": str(number), "time": 1.0, "outputs": {"label": it["label"], "score": score}}
-        for number, (it, score) in enumerate(
-            zip(answers, (it["probabilities"].get("yes", 0.5) for it in answers), strict=True)
-        )
-    ]
-    labels = dict(zip(map(str, range(len(rows))), live["y"].to_list(), strict=True))
+    said = {
+        "label": [it["label"] for it in answers],
+        "score": [it["probabilities"].get("yes", 0.5) for it in answers],
+    }
+    labels, times = live["y"].to_list(), np.arange(float(len(answers)))
+
+    def read(line, release, monitor, info, **_) -> Labelled:
+        key = tasks.labels.KEYS[info.uses]
+        return Labelled(times, said[key], labels, Arrived(len(times), len(times)))
+
+    monkeypatch.setattr(tasks.labels, "_read", read)
+    monkeypatch.setattr(tasks.labels, "_predecessors", lambda *_: ())
     candidate = SimpleNamespace(
         bundle=bench.rival.bundle, version="1", metrics=dict(trained.metrics)
     )
-    return tasks.monitor._quality(
-        line, candidate, QualityMonitor(kind="quality", margin=0.2), Window(tuple(rows), labels)
+    champion = SimpleNamespace(
+        version="1", environment="production", model=bench.model, ended_at=0.0
     )
+    monitor = QualityMonitor(kind="quality", margin=0.2)
+    (verdict,) = tasks.labels.judge_labels(line, candidate, champion, monitor).verdicts
+    return verdict
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "accuracy", "f1", "neg_log_loss"])
-def test_the_metric_that_decides_is_watched(bench, metric):
+def test_the_metric_that_decides_is_watched(bench, metric, monkeypatch):
     bench.write(more=f"metric: {{name: {metric}}}")
     _, trained = bench.train(people(1_500))
     bench.crown(trained)
     live = people(600, seed=5).rename({"yes": "y"})
-    assert watched(bench, trained, live).outcome is PASS
+    assert watched(bench, trained, live, monkeypatch).outcome is PASS
     flipped = live.with_columns(y=pl.Series(["no" if it == "yes" else "yes" for it in live["y"]]))
-    assert watched(bench, trained, flipped).outcome is Outcome.FAIL
+    assert watched(bench, trained, flipped, monkeypatch).outcome is Outcome.FAIL
 
 
-def test_a_metric_that_the_log_cannot_give_is_said_not_to_be_watched(bench):
+def test_a_metric_that_the_log_cannot_give_is_said_not_to_be_watched(bench, monkeypatch):
     bench.write(task="multiclass", more="metric: {name: neg_log_loss}")
     _, trained = bench.train(people(1_500), "multiclass")
     bench.crown(trained)
-    said = watched(bench, trained, people(300, seed=5).rename({"kind": "y"}))
+    said = watched(bench, trained, people(300, seed=5).rename({"kind": "y"}), monkeypatch)
     assert said.outcome is INCONCLUSIVE
     assert "the log has the highest probability of a row only" in said.detail
     bench.write(task="multiclass", more="metric: {name: f1_macro}")
-    said = watched(bench, trained, people(300, seed=5).rename({"kind": "y"}))
+    said = watched(bench, trained, people(300, seed=5).rename({"kind": "y"}), monkeypatch)
     assert "f1_macro cannot be watched: v1 was not measured by it" in said.detail
 
 
