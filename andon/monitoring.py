@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 from andon.drift import drift
 from andon.live_data import live_data
 from andon.profile import Profile
-from andon.spec import DataMonitor, DriftMonitor
+from andon.spec import DataMonitor, DriftMonitor, EstimateMonitor
 from andon.summary import Cut, Summary
 from andon.verdict import Verdict
 
 PREDICTIONS = "prediction drift"
 
 
-def cut_for(monitor: DataMonitor | DriftMonitor) -> Cut:
+def cut_for(monitor: DataMonitor | DriftMonitor | EstimateMonitor) -> Cut:
     """How the latest rows are cut into windows."""
     lasting = monitor.persistence
     return Cut(monitor.window_rows, monitor.min_rows, lasting.of, lasting.need)

@@ -9,30 +9,41 @@ from andon import profile
 from andon.adapters.inference_log import Spans
 from andon.adapters.ledger import Candidate
 from andon.adapters.live import Live, Wanted, summarised
+from andon.adapters.projects import metric_of
+from andon.estimate import estimate
 from andon.monitoring import cut_for, verdicts
-from andon.spec import DataMonitor, DriftMonitor
+from andon.spec import DataMonitor, DriftMonitor, EstimateMonitor
 from andon.summary import Cut, Summary
 from andon.verdict import Outcome, Verdict
+from serving.bundle import read_manifest
 from tasks.line import SIGNS, Line
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a monitor saw: of the newest window its span (epoch seconds) and rows; a table."""
+    """What a monitor saw: of the newest window its span (epoch seconds) and rows; a table.
+
+    `summary` and `reference`: what was counted in that window and at training, if it counts.
+    """
 
     span: tuple[float, float]
     rows: int
     masked: frozenset[str]
     verdicts: tuple[Verdict, ...]
     told: str
+    summary: Summary | None = None
+    reference: profile.Profile | None = None
+
+
+ByCounts = DataMonitor | DriftMonitor | EstimateMonitor
 
 
 def judge_live(
-    line: Line, candidate: Candidate, monitor: DataMonitor | DriftMonitor, *,
+    line: Line, candidate: Candidate, monitor: ByCounts, *,
     environment: str, since: float, spans: Spans | None = None,
     kept: dict[Cut, Live] | None = None,
 ) -> Seen:  # fmt: skip
-    """Data or drift on the version's latest rows, in windows: one pass over the inference log.
+    """Data, drift or estimate on the version's latest rows: one pass over the inference log.
 
     What was read is `kept`, for the next monitor with windows of the same kind.
     """
@@ -47,9 +58,25 @@ def judge_live(
     if kept is not None:
         kept[cut] = live
     windows = cut.windows(live.pieces)
-    found = verdicts(monitor, reference, windows, live.masked)
-    span, rows = (windows[0].span, windows[0].rows) if windows else ((0.0, 0.0), 0)
-    return Seen(span, rows, live.masked, found, _table(found, windows, live))
+    if isinstance(monitor, EstimateMonitor):
+        found: tuple[Verdict, ...] = (_estimate(line, candidate, reference, windows, monitor),)
+    else:
+        found = verdicts(monitor, reference, windows, live.masked)
+    newest = windows[0] if windows else None
+    span, rows = (newest.span, newest.rows) if newest else ((0.0, 0.0), 0)
+    table = _table(found, windows, live)
+    return Seen(span, rows, live.masked, found, table, newest, reference)
+
+
+def _estimate(
+    line: Line, candidate: Candidate, reference: profile.Profile, windows: Sequence[Summary],
+    monitor: EstimateMonitor,
+) -> Verdict:  # fmt: skip
+    manifest = read_manifest(line.settings.state / candidate.bundle)
+    info = metric_of(line.spec, line.settings.project)
+    measured = candidate.metrics.get(info.name) if manifest.task == "binary" else None
+    threshold = getattr(manifest.engine, "threshold", None) or 0.5
+    return estimate(info, reference.score, windows, monitor, measured=measured, threshold=threshold)
 
 
 def _table(given: Sequence[Verdict], windows: Sequence[Summary], live: Live) -> str:

@@ -9,16 +9,16 @@ from prefect import get_run_logger
 
 from andon.adapters.ledger import Candidate, Incident, Release
 from andon.adapters.live import Live
-from andon.spec import DataMonitor, DriftMonitor, Monitor, QualityMonitor
+from andon.spec import DataMonitor, Monitor, QualityMonitor
 from andon.summary import Cut
 from andon.verdict import Outcome, gate
 from tasks.events import send
 from tasks.labels import judge_labels
 from tasks.line import Job, Line, keep, line_for, show, station
-from tasks.live import Seen, judge_live
+from tasks.live import ByCounts, Seen, judge_live
 from tasks.results import Watched
 
-ByRows = DataMonitor | DriftMonitor | QualityMonitor  # they judge the rows of the inference log
+ByRows = ByCounts | QualityMonitor  # they judge the rows of the inference log
 
 
 @station()
