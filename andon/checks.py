@@ -66,6 +66,12 @@ def quantile(traffic: Traffic, q: float) -> float:
     return _interpolate(bounds, counts, q * counts[-1])
 
 
+def above(traffic: Traffic, seconds: float) -> float:
+    """Requests that surely took longer: those above the first bucket that reaches so far."""
+    reach = [n for bound, n in sorted(traffic.buckets.items()) if bound >= seconds]
+    return max(traffic.buckets.values()) - reach[0] if reach else 0.0
+
+
 def _interpolate(bounds: Sequence[float], counts: Sequence[float], rank: float) -> float:
     low, seen = 0.0, 0.0
     for bound, count in zip(bounds, counts, strict=True):

@@ -15,6 +15,8 @@ from andon.errors import LineError, PlatformError
 from andon.settings import Settings
 from deployments.platform.programs import line_environment
 
+CRONS = {"monitor": "monitor_cron", "probe": "probe_cron"}  # deployment → the spec's key
+
 
 def apply(settings: Settings) -> bool:
     """Deploy all of `prefect.yaml` and the models' own schedules; returns whether it had to.
@@ -47,27 +49,30 @@ def apply(settings: Settings) -> bool:
 
 
 def rendered(settings: Settings) -> dict[str, Any]:
-    """`prefect.yaml` with a schedule of `monitor` for every model whose spec has one.
+    """`prefect.yaml` with schedules of `monitor` and `probe` for every model whose spec has them.
 
     A model whose spec is broken gets none; the error is for whoever delivers it.
     """
     path = settings.project / "prefect.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        (monitor,) = [it for it in content["deployments"] if it["name"] == "monitor"]
+        found = {it["name"]: it for it in content["deployments"]}
+        watching = {name: found[name] for name in CRONS}
     except FileNotFoundError:
         raise PlatformError(f"{path.name}: not beside andon.yaml; copy Andon's own") from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise PlatformError(f"{path.name}: no deployment `monitor` to be read: {error}") from None
-    schedules = list(monitor.get("schedules") or [])
+        wanted = " and ".join(f"`{it}`" for it in CRONS)
+        raise PlatformError(f"{path.name}: no deployments {wanted} to be read: {error}") from None
+    for it in watching.values():
+        it["schedules"] = list(it.get("schedules") or [])
     for model in model_names(settings.project):
         try:
-            cron = load_spec(settings.project, model).monitor_cron
+            spec = load_spec(settings.project, model)
         except LineError:
             continue
-        if cron is not None:
-            parameters = {"model": model, "trigger": "cron"}
-            schedule = {"cron": cron, "timezone": "UTC", "slug": model, "parameters": parameters}
-            schedules.append(schedule)
-    monitor["schedules"] = schedules
+        for name, key in CRONS.items():
+            if (cron := getattr(spec, key)) is not None:
+                parameters = {"model": model, "trigger": "cron"}
+                schedule = {"cron": cron, "timezone": "UTC", "slug": model}
+                watching[name]["schedules"].append({**schedule, "parameters": parameters})
     return dict(content)

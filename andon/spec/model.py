@@ -17,7 +17,14 @@ from andon.spec.evaluation import (
     Reports,
     Slices,
 )
-from andon.spec.monitoring import DataMonitor, DriftMonitor, Monitor, Retraining
+from andon.spec.monitoring import (
+    DataMonitor,
+    DriftMonitor,
+    Monitor,
+    ResourceMonitor,
+    Retraining,
+    ServiceMonitor,
+)
 from andon.spec.release import Release
 from andon.spec.serving import Logging, Serving
 from andon.spec.training import Training
@@ -52,7 +59,12 @@ class ModelSpec(Frozen):
     serving: Serving = Serving()
     logging: Logging = Logging()
     release: Release = Release()
-    monitors: tuple[Monitor, ...] = (DataMonitor(), DriftMonitor())
+    monitors: tuple[Monitor, ...] = (
+        DataMonitor(),
+        DriftMonitor(),
+        ServiceMonitor(),
+        ResourceMonitor(),
+    )
     monitor_cron: Cron | None = "*/15 * * * *"
     probe_cron: Cron | None = "*/5 * * * *"
     retraining: Retraining = Retraining()

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from andon.adapters.ledger import schema as t
 from andon.adapters.ledger.incidents import IncidentBook
+from andon.adapters.ledger.measures import MeasureBook
 from andon.adapters.ledger.releases import ReleaseBook
 from andon.adapters.ledger.rows import Candidate, Release, Run, SnapshotRow, VerdictRow
 from andon.errors import LineError
 from andon.verdict import Verdict
 
 
-class Ledger(ReleaseBook, IncidentBook):
+class Ledger(ReleaseBook, IncidentBook, MeasureBook):
     """One database. Every write is one transaction; `clock` gives epoch seconds."""
 
     def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time) -> None:
