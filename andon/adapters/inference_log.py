@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from andon.adapters.arrow_segments import INPUT, OUTPUT, Batch, read_segment
@@ -80,6 +81,45 @@ def read_window(
     rows.sort(key=lambda row: row["time"])
     labels, more = _labels(settings.feedback_log / environment / model, {r["id"] for r in rows})
     return Window(tuple(rows), labels, corrupt + more, masked)
+
+
+def read_labelled(
+    settings: Settings, environment: str, model: str, *, since: float = 0.0,
+    live: Spans | None = None,
+) -> Window:  # fmt: skip
+    """As `read_window`, of all versions, with only those rows whose label came back."""
+    batches, labels, corrupt = _labelled(settings, environment, model, since, live)
+    rows: list[dict[str, Any]] = []
+    masked: frozenset[str] = frozenset()
+    for batch in batches:
+        try:
+            rows += _rows(batch)
+        except (ValueError, OverflowError, pa.ArrowException):  # dates that are none
+            corrupt += 1
+        else:
+            masked |= batch.masked
+    rows.sort(key=lambda row: row["time"])
+    return Window(tuple(rows), labels, corrupt, masked)
+
+
+def count_labelled(
+    settings: Settings, environment: str, model: str, *, since: float, live: Spans | None = None
+) -> int:
+    """How many rows `read_labelled` would give, without reading more of them than their ids."""
+    batches, _, _ = _labelled(settings, environment, model, since, live)
+    return sum(len(it.times) for it in batches)
+
+
+def _labelled(
+    settings: Settings, environment: str, model: str, since: float, live: Spans | None
+) -> tuple[list[Batch], dict[str, Any], int]:
+    folder = settings.inference_log / environment / model
+    batches, corrupt = _batches(folder.glob("*/*.arrows"), since, None, live)
+    ids = {it for batch in batches for it in batch.rows["id"].to_pylist()}
+    labels, more = _labels(settings.feedback_log / environment / model, ids)
+    known = pa.array(list(labels), pa.string())
+    parts = [it.part(np.asarray(pc.is_in(it.rows["id"], known))) for it in batches]
+    return [it for it in parts if len(it.times)], labels, corrupt + more
 
 
 def _batches(

@@ -12,8 +12,8 @@ from andon.adapters import database
 from andon.adapters.files import load_settings
 from andon.adapters.ledger import Alert, Ledger
 from andon.verdict import Outcome, Verdict
+from tasks.act import act_on
 from tasks.line import Job, ledger_of
-from tasks.monitor import act_on
 from tasks.results import Watched
 
 SPEC = """
