@@ -185,7 +185,7 @@ def _again(found: Standing, facts: Facts, cause: tuple[str, ...], severity: Seve
     if action in ("retrain", "rollback"):
         return Asks(action, _asked(action), cause, severity, why)
     if (cause, severity) != (found.cause, found.severity):
-        return Moves("open", cause, severity, f"now {_listed(failing)} fails; {why}".rstrip("; "))
+        return _same(found, cause, severity, why)
     if not why:
         return Nothing("people know, and nothing else was asked for")
     return Waits(why.partition(":")[0], why)

@@ -80,13 +80,6 @@ class AlertBook:
             )
             return bool(taken.rowcount)
 
-    def free_alert(self, alert_id: str, run_id: str) -> bool:
-        """Give back an alert whose run has died; false if another one has it already."""
-        mine = (t.alerts.c.id == alert_id) & (t.alerts.c.handled_by == run_id)
-        with self.engine.begin() as tx:
-            freed = tx.execute(t.alerts.update().where(mine).values(handled_by=None, sent_at=None))
-            return bool(freed.rowcount)
-
     def _waited_for(self, *where: sa.ColumnElement[bool]) -> list[Alert]:
         query = (
             sa.select(t.alerts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from andon.adapters.ledger import schema as t
-from andon.adapters.ledger.alerts import AlertBook
+from andon.adapters.ledger.alerts import WAITING, AlertBook
 from andon.adapters.ledger.rows import Alert, Incident
 from andon.errors import LineError
 from andon.incidents import PEOPLE, Asks, Decision, Group, Moves, Nothing, Opens, Waits, group_of
@@ -101,6 +101,19 @@ class IncidentBook(AlertBook):
                 return state != CLOSED
             taken = t.alerts.update().where(mine, free).values(handled_by=run_id)
             if state not in asked or not tx.execute(taken).rowcount:
+                return False
+            self._tell(tx, alert.incident, what)
+        return True
+
+    def give_back(self, alert_id: str, run_id: str, what: str) -> bool:
+        """Let another run answer an alert whose run has died; false if nobody waits for it."""
+        alert = self.alert(alert_id)
+        mine = (t.alerts.c.id == alert_id) & (t.alerts.c.handled_by == run_id)
+        with self.engine.begin() as tx:
+            if self._lock(tx, alert.incident) not in WAITING:
+                return False
+            freed = t.alerts.update().where(mine).values(handled_by=None, sent_at=None)
+            if not tx.execute(freed).rowcount:
                 return False
             self._tell(tx, alert.incident, what)
         return True
