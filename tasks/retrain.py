@@ -15,7 +15,8 @@ from andon.adapters.ledger import Alert, Ledger
 from andon.errors import DataError
 from andon.verdict import Outcome
 from tasks.act import began
-from tasks.line import PRODUCTION, Job, Line, line_for, station
+from tasks.evaluate import BEATEN
+from tasks.line import PRODUCTION, Job, Line, kept, line_for, station
 from tasks.results import Snapshot
 from tasks.snapshot import keep_snapshot
 
@@ -85,8 +86,8 @@ def answering(job: Job, alert_id: str) -> Iterator[None]:
         return
     figures = "; ".join(
         f"{it.check}: {it.detail}"
-        for it in ledger.verdicts(job.model)
-        if it.run_id == job.run_id and it.station == "evaluate"
+        for it in kept(job, "evaluate", f"build {ledger.candidate_of(champion).build}")
+        if it.check == BEATEN
     )
     what = f"v{champion.version} released; waiting for a clear window"
     _end(ledger, incident, f"{what}; {figures}" if figures else what, "retrained")
