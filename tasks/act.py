@@ -66,7 +66,7 @@ class _Acting:
     def settle(self) -> Decision:
         """Decide, and write it down."""
         ledger, model = self.line.ledger, self.line.spec.name
-        facts = self._counted(self._facts(), self._open_now())
+        facts = self._known(self._open_now())
 
         def decided(found: Incident | None, serving: str) -> Decision:
             if self.watched.version and serving != self.watched.version:
@@ -80,17 +80,34 @@ class _Acting:
         mine = [it for it in found if group_of(it.cause.partition("+")[0]) == self.group]
         return mine[0] if mine else None
 
+    def _known(self, found: Incident | None) -> Facts:
+        """What takes time to find out is found out only if it decides something."""
+        facts = self._facts()
+        if found and found.state == "retrained":
+            return replace(facts, fell=self._fell(facts.earlier))
+        return self._counted(facts, found)
+
+    def _fell(self, earlier: str) -> str:
+        from andon.adapters.after_release import against_the_one_before
+
+        ledger, model = self.line.ledger, self.line.spec.name
+        champion, before_it = ledger.champion(self.environment, model), None
+        if champion is not None and earlier:
+            before_it = ledger.candidate(model, earlier)
+        if champion is None or before_it is None or champion.version != self.watched.version:
+            return ""
+        since = champion.ended_at or 0.0
+        said = against_the_one_before(
+            self.line.settings, self.line.spec, self.environment, ledger.candidate_of(champion),
+            before_it, since=since, live=ledger.live_spans(self.environment, model, since),
+        )  # fmt: skip
+        get_run_logger().info("%s: %s: %s", said.check, said.outcome, said.detail)
+        return said.detail if said.outcome is Outcome.FAIL else ""
+
     def _facts(self) -> Facts:
         spec, ledger = self.line.spec, self.line.ledger
         now = ledger.clock()
         champion = ledger.champion(self.environment, spec.name)
-        hindered = ""
-        if self.group != "rows":
-            hindered = "it would not mend this"
-        elif self.environment != PRODUCTION:
-            hindered = f"only {PRODUCTION} is retrained"
-        elif spec.logging.mask:
-            hindered = "live rows lack the columns of logging.mask"
         return Facts(
             now=now,
             outcomes={kind: gate(it) for kind, it in self.watched.verdicts.items()},
@@ -104,8 +121,15 @@ class _Acting:
             labelled=None,
             earlier=self._earlier(),
             released=(champion.ended_at or 0.0) if champion else 0.0,
-            hindered=hindered,
+            hindered=self._hindered(),
         )
+
+    def _hindered(self) -> str:
+        if self.group != "rows":
+            return "it would not mend this"
+        if self.environment != PRODUCTION:
+            return f"only {PRODUCTION} is retrained"
+        return "live rows lack the columns of logging.mask" if self.line.spec.logging.mask else ""
 
     def _earlier(self) -> str:
         """The version that a rollback leads to; none if it is not there any more."""

@@ -12,6 +12,8 @@ from evaluation_bench import Bench, people
 from prefect.logging import disable_run_logger
 
 import tasks.evaluate
+from andon.adapters import after_release
+from andon.adapters.files import load_settings, load_spec
 from andon.adapters.inference_log import Window
 from andon.adapters.recent import came_live
 from andon.reading import parse_spec
@@ -109,3 +111,39 @@ def test_live_rows_are_known_by_key_or_by_content(key):
     mine = came_live(table, spec, came(drifted(10)))
     assert mine.tolist() == [False] * 20 + [True] * 10
     assert not came_live(table, spec, Window((), {})).any()
+
+
+def test_after_a_release_both_versions_are_compared_on_the_rows_that_the_new_one_answered(
+    bench, monkeypatch
+):
+    bench.write()
+    table = people(1_500)
+    made = {}
+    for version, columns in (("1", ["age", "income"]), ("2", ["age"])):
+        bench.write(columns=columns)
+        bench.crown(bench.train(table)[1], version)
+        made[version] = bench.rival
+    asked: list[object] = []
+    live = came(people(700, seed=3))
+
+    def read(*given: object, **named: object) -> Window:
+        asked.append(named["live"])
+        return live
+
+    monkeypatch.setattr(after_release, "read_labelled", read)
+    settings, spec = load_settings(), load_spec(bench.project, bench.model)
+
+    def against(now: str, earlier: str) -> Verdict:
+        spans = {it: [(5.0, 9.0)] for it in made}
+        return after_release.against_the_one_before(
+            settings, spec, "production", made[now], made[earlier], since=5.0, live=spans
+        )
+
+    worse = against("2", "1")
+    assert worse.outcome is Outcome.FAIL
+    assert "v1 as champion, v2 as challenger: roc_auc: champion 0.9" in worse.detail
+    assert asked == [{"2": [(5.0, 9.0)]}], "no rows that the version before answered"
+    assert against("1", "2").outcome is Outcome.PASS
+    live = came(people(150, seed=3))
+    few = against("2", "1")
+    assert (few.outcome, few.detail) == (Outcome.INCONCLUSIVE, "150 labelled rows, wanted 200")
