@@ -5,111 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-import yaml
-from prefect.logging import disable_run_logger
+from incident_kit import FAIL, PASS, UNKNOWN, Place, place_on
 
 import tasks.act
-from andon.adapters import database
-from andon.adapters.files import load_settings
-from andon.adapters.ledger import Alert, Incident, Ledger
-from andon.rollout import Phase, Rollout
-from andon.spec import Step
-from andon.verdict import Outcome, Verdict
-from tasks.act import act_on
-from tasks.line import Job, _ledger, ledger_of
-from tasks.results import Watched
-
-FAIL, PASS, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.INCONCLUSIVE
-
-
-@dataclass
-class Place:
-    """A model of its own in production; Prefect is a list of the alerts that were posted."""
-
-    project: Path
-    ledger: Ledger
-    model: str = field(default_factory=lambda: f"m{uuid4().hex[:12]}")
-    posted: list[Alert] = field(default_factory=list)
-    labelled: int = 5_000
-    away: bool = False
-
-    def spec(self, monitors: list[dict[str, Any]], **more: Any) -> None:
-        folder = self.project / "models" / self.model
-        folder.mkdir(parents=True, exist_ok=True)
-        said = {"data": "d.csv", "target": "y", "task": "binary", "monitors": monitors, **more}
-        (folder / "model.yaml").write_text(yaml.safe_dump(said))
-
-    def send(self, alert: Alert) -> None:
-        if self.away:
-            raise httpx.ConnectError("nobody answers")
-        self.posted.append(alert)
-
-    def see(self, version: str = "", **outcomes: Outcome) -> None:
-        """A monitor run: `drift=FAIL` and so on."""
-        job = Job(run_id="r", flow="monitor", model=self.model, trigger="test")
-        act_on.fn(job, "production", watched(version, outcomes))
-
-    def serve(self, version: str, run_id: str = "r") -> None:
-        """A version becomes champion."""
-        rollout = Rollout(
-            candidate=f"v{version}", champion=None, steps=(Step(weight=100),), since=0.0
-        )
-        opened = self.ledger.open_release(
-            rollout, environment="production", model=self.model, version=version, kind="release",
-            trigger="t", run_id=run_id,
-        )  # fmt: skip
-        self.ledger.save_release(opened, rollout.model_copy(update={"phase": Phase.PROMOTED}))
-
-    @property
-    def alerts(self) -> list[Alert]:
-        return self.ledger.alerts(self.model)
-
-    @property
-    def incidents(self) -> list[Incident]:
-        return self.ledger.incidents(self.model)
-
-    @property
-    def open(self) -> Incident:
-        (found,) = self.ledger.open_incidents(self.model, "production")
-        return found
-
-
-def watched(version: str, outcomes: dict[str, Outcome]) -> Watched:
-    return Watched(
-        windows=dict.fromkeys(outcomes, (1.0, 2.0)),
-        rows=dict.fromkeys(outcomes, 900),
-        verdicts={
-            kind: (Verdict(check=f"{kind}: age", outcome=it, value=0.3, n=900, detail="moved"),)
-            for kind, it in outcomes.items()
-        },
-        version=version,
-    )
+from andon.adapters import after_release
+from andon.adapters.ledger import Ledger
+from andon.verdict import Verdict
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request, tmp_path, monkeypatch) -> Iterator[Place]:
-    monkeypatch.setenv("ANDON_PROJECT", str(tmp_path))
-    (tmp_path / "andon.yaml").touch()
-    if request.param == "sqlite":
-        monkeypatch.setattr(database, "url", lambda *_: f"sqlite:///{tmp_path / 'ledger.db'}")
-    else:
-        url = request.getfixturevalue("postgresql_url")
-        monkeypatch.setattr(database, "url", lambda *_: url)
-    found = Place(tmp_path, ledger_of(load_settings()))
-    monkeypatch.setattr(tasks.act, "send", found.send)
-    monkeypatch.setattr(tasks.act, "count_labelled", lambda *_, **__: found.labelled)
-    found.spec([{"kind": "drift"}])
-    with disable_run_logger():
+    with place_on(request, tmp_path, monkeypatch) as found:
         yield found
-    found.ledger.engine.dispose()
-    _ledger.cache_clear()
 
 
 def test_one_failure_is_one_incident_one_alert_and_one_event(place):
@@ -224,16 +136,32 @@ def test_a_policy_of_rollback_asks_for_it_and_only_where_there_is_an_earlier_ver
     assert "no earlier version" in place.alerts[0].message
     place.ledger.close(place.open.id, "ada", "")
     place.serve("2")
-    candidate = {
-        "model": place.model, "build": "b", "snapshot": "s", "git_sha": "g", "git_dirty": False,
-        "digest": "d", "image": None, "metrics": {}, "trigger": "t", "run_id": "r",
-    }  # fmt: skip
-    for version in ("1", "2"):
-        place.ledger.add_candidate(version=version, bundle=f"bundles/{version}", **candidate)
-    (load_settings().state / "bundles" / "1").mkdir(parents=True)
+    place.register("1", "2")
     place.see("2", drift=FAIL)
     assert [it.action for it in place.posted] == ["rollback"]
     assert (place.open.state, "back to v1" in place.alerts[-1].message) == ("returning", True)
+
+
+@pytest.mark.parametrize("drift", [PASS, UNKNOWN, FAIL])
+def test_a_release_that_is_worse_is_undone_once_and_stops_retraining(place, monkeypatch, drift):
+    """Whatever the drift is by then, and until a person has looked."""
+    found = Verdict(check="c", outcome=FAIL, n=300, detail="roc_auc 0.7, was 0.8")
+    monkeypatch.setattr(after_release, "against_the_one_before", lambda *_, **__: found)
+    place.register("1", "2")
+    place.serve("1")
+    place.see("1", drift=FAIL)
+    place.serve("2")
+    place.ledger.tell(place.open.id, "v2 released", "retrained")
+    for _ in range(2):
+        place.see("2", drift=drift)
+    assert [it.action for it in place.posted] == ["retrain", "rollback"]
+    assert place.open.state == "halted"
+    assert "worse than the version before: roc_auc 0.7, was 0.8" in place.alerts[-1].message
+    place.serve("1")
+    place.see("1", drift=PASS)
+    assert place.open.state == "halted", "clear, but nobody looked"
+    place.ledger.look(place.open.id, "ada")
+    assert place.open.state == "returning", "no run has taken it up yet"
 
 
 def test_prefect_away_loses_no_alert(place):
