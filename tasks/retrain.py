@@ -96,7 +96,7 @@ def answering(job: Job, alert_id: str) -> Iterator[None]:
 def _end(ledger: Ledger, incident: str, what: str, state: str) -> None:
     """A person may have closed it meanwhile: then that holds, and the story goes on."""
     if not ledger.move(incident, what, state, among=["retraining"]):
-        ledger.tell(incident, what)
+        ledger.tell_once(incident, what)
 
 
 def _live_rows(job: Job, alert_id: str) -> str:

@@ -32,7 +32,7 @@ def take_up_rollback(job: Job, alert_id: str) -> bool:
     if champion and (champion.ended_at or 0.0) > alert.at and champion.run_id != job.run_id:
         what = f"v{champion.version} serves since after the alert: there is nothing to undo"
         if not ledger.move(alert.incident, what, "returned", among=ASKED):
-            ledger.tell(alert.incident, what)
+            ledger.tell_once(alert.incident, what)
         return False
     return True
 
@@ -65,12 +65,12 @@ def returning(job: Job, alert_id: str) -> Iterator[None]:
     except Exception as error:
         what = f"the rollback failed: {error}"
         if not ledger.move(alert.incident, what, "escalated", among=ASKED):
-            ledger.tell(alert.incident, what)
+            ledger.tell_once(alert.incident, what)
         raise
     what = f"rolled back to {_named(ledger.champion(alert.environment, job.model))}"
     waits = f"{what}; waiting for a clear window"
     if not ledger.move(alert.incident, waits, "returned", among=ASKED):
-        ledger.tell(alert.incident, what)
+        ledger.tell_once(alert.incident, what)
 
 
 def _named(champion: Release | None) -> str:

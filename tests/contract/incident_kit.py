@@ -121,3 +121,39 @@ def place_on(
         yield found
     found.ledger.engine.dispose()
     _ledger.cache_clear()
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class Mortal:
+    """A ledger, of which the process that uses it dies at a call: before it, or right after."""
+
+    def __init__(self, ledger: Ledger, at: int, *, done: bool) -> None:
+        self._ledger, self.left, self._done = ledger, at, done
+
+    def call(self, work: Any, *given: Any, **named: Any) -> Any:
+        self.left -= 1
+        if self.left == 0 and not self._done:
+            raise Killed
+        found = work(*given, **named)
+        if self.left == 0:
+            raise Killed
+        return found
+
+    def kills(self, patch: pytest.MonkeyPatch, module: Any) -> None:
+        """The stations of a module work with it."""
+        real = module.line_for
+
+        def mortal(model: str) -> Any:
+            line = real(model)
+            return type(line)(line.settings, line.spec, self)
+
+        patch.setattr(module, "line_for", mortal)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._ledger, name)
+        if not callable(found):
+            return found
+        return lambda *given, **named: self.call(found, *given, **named)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from incident_kit import FAIL, PASS, UNKNOWN, Place, place_on
+from incident_kit import FAIL, PASS, UNKNOWN, Killed, Mortal, Place, place_on
 
 import tasks.act
 from andon.adapters import after_release
-from andon.adapters.ledger import Ledger
 from andon.verdict import Verdict
 
 
@@ -179,32 +177,6 @@ def test_prefect_away_loses_no_alert(place):
     assert len(place.posted) == 1
 
 
-class Killed(Exception):
-    """The process is gone."""
-
-
-class Mortal:
-    """A ledger, of which the process that uses it dies at a call: before it, or right after."""
-
-    def __init__(self, ledger: Ledger, at: int, *, done: bool) -> None:
-        self._ledger, self.left, self._done = ledger, at, done
-
-    def call(self, work: Any, *given: Any, **named: Any) -> Any:
-        self.left -= 1
-        if self.left == 0 and not self._done:
-            raise Killed
-        found = work(*given, **named)
-        if self.left == 0:
-            raise Killed
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._ledger, name)
-        if not callable(found):
-            return found
-        return lambda *given, **named: self.call(found, *given, **named)
-
-
 @pytest.mark.parametrize("done", [False, True])
 def test_a_run_that_is_killed_anywhere_loses_no_alert_and_doubles_none(place, monkeypatch, done):
     kills = 0
@@ -213,8 +185,7 @@ def test_a_run_that_is_killed_anywhere_loses_no_alert_and_doubles_none(place, mo
         place.spec([{"kind": "drift"}])
         mortal = Mortal(place.ledger, kills + 1, done=done)
         with monkeypatch.context() as patched:
-            real = tasks.act.line_for
-            patched.setattr(tasks.act, "line_for", lambda m, r=real, w=mortal: with_(r(m), w))
+            mortal.kills(patched, tasks.act)
             patched.setattr(tasks.act, "send", lambda a, w=mortal: w.call(place.send, a))
             with contextlib.suppress(Killed):
                 place.see(drift=FAIL)
@@ -227,10 +198,6 @@ def test_a_run_that_is_killed_anywhere_loses_no_alert_and_doubles_none(place, mo
         assert place.ledger.alert(alert.id).sent_at is not None
         assert sum(what.startswith("alert: ") for _, what in place.open.story) == 1
     assert kills >= 6, "settle, send, mark_sent and what is read before"
-
-
-def with_(line: Any, ledger: Any) -> Any:
-    return type(line)(line.settings, line.spec, ledger)
 
 
 def test_a_storm_is_one_incident_one_alert_and_a_short_story(place):
