@@ -32,6 +32,7 @@ from andon.verdict import Outcome, Verdict, gate
 from tasks.events import send
 from tasks.line import PRODUCTION, Job, Line, line_for, station
 from tasks.results import Watched
+from tasks.sound import began
 
 ROLLBACK = "rollback started by run"
 TOLD = 5  # verdicts in an alert's message
@@ -149,7 +150,7 @@ class _Acting:
         if not (isinstance(decision, Opens | Asks) and decision.action == "retrain"):
             return facts
         model = self.line.spec.name
-        since = began(self.line, found) if found else self._window()[0]
+        since = began(self.line.ledger, found) if found else self._window()[0]
         live = self.line.ledger.live_spans(self.environment, model, since)
         count = count_labelled(self.line.settings, self.environment, model, since=since, live=live)
         return replace(facts, labelled=count)
@@ -159,7 +160,8 @@ class _Acting:
         failed = [it for it in found if it.outcome is Outcome.FAIL]
         worst = sorted(failed, key=lambda it: it.value or 0.0, reverse=True)[:TOLD]
         rows = max((self.watched.rows.get(it, 0) for it in self.watched.verdicts), default=0)
-        return Seen("; ".join(map(_told, worst)), f"clear on {rows} rows", self._window())
+        clear = f"clear on {rows} rows" if rows else ""
+        return Seen("; ".join(map(_told, worst)), clear, self._window())
 
     def _window(self) -> tuple[float, float]:
         failed = [it for it, given in self.watched.verdicts.items() if gate(given) is Outcome.FAIL]
@@ -167,12 +169,6 @@ class _Acting:
         if not spans:
             return 0.0, 0.0
         return max(begin for begin, _ in spans), max(end for _, end in spans)
-
-
-def began(line: Line, incident: Incident) -> float:
-    """When the window of the incident's first alert began (epoch seconds)."""
-    alerts = line.ledger.alerts_of(incident.id)
-    return alerts[0].window_start if alerts else 0.0
 
 
 def _standing(found: Incident | None) -> Standing | None:

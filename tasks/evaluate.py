@@ -16,9 +16,9 @@ from andon.appraisal import Case
 from andon.compare import within_limit
 from andon.errors import DataError
 from andon.verdict import Outcome, Verdict
-from tasks.act import began
 from tasks.line import PRODUCTION, Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Evaluated, Snapshot, Trained
+from tasks.sound import began
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,7 +62,7 @@ def _recent(job: Job, line: Line) -> Window | None:
     if job.flow != "retrain":
         return None
     alert = line.ledger.answered_by(job.run_id)
-    since = began(line, line.ledger.incident(alert.incident)) if alert else 0.0
+    since = began(line.ledger, line.ledger.incident(alert.incident)) if alert else 0.0
     live = line.ledger.live_spans(PRODUCTION, job.model, since)
     return read_labelled(line.settings, PRODUCTION, job.model, since=since, live=live)
 

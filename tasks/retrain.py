@@ -14,11 +14,11 @@ from andon.adapters.learning import Gathered, TooFewLabels, gather_rows
 from andon.adapters.ledger import Alert, Ledger
 from andon.errors import DataError
 from andon.verdict import Outcome
-from tasks.act import began
 from tasks.evaluate import BEATEN
 from tasks.line import PRODUCTION, Job, Line, kept, line_for, station
 from tasks.results import Snapshot
 from tasks.snapshot import keep_snapshot
+from tasks.sound import began, broken_spans
 
 STARTED = "retraining started by run"
 
@@ -118,15 +118,16 @@ def gather(job: Job, alert_id: str) -> Snapshot:
 
 
 def since_when(line: Line, alert_id: str) -> float:
-    """When the window of the incident's first alert began (epoch seconds); 0 without an alert."""
+    """Since when there are rows that the alert is about (epoch seconds); 0 without an alert."""
     if not alert_id:
         return 0.0
-    return began(line, line.ledger.incident(line.ledger.alert(alert_id).incident))
+    return began(line.ledger, line.ledger.incident(line.ledger.alert(alert_id).incident))
 
 
 def _gathered(line: Line, since: float) -> Gathered:
     live = line.ledger.live_spans(PRODUCTION, line.spec.name)
-    return gather_rows(line.settings, line.spec, PRODUCTION, since=since, live=live)
+    broken = broken_spans(line.ledger, line.spec.name, PRODUCTION)
+    return gather_rows(line.settings, line.spec, PRODUCTION, since=since, live=live, without=broken)
 
 
 def _write(found: Gathered, path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,16 +33,19 @@ class Gathered:
 
 
 def gather_rows(
-    settings: Settings, spec: ModelSpec, environment: str, *, since: float, live: Spans
-) -> Gathered:
+    settings: Settings, spec: ModelSpec, environment: str, *, since: float, live: Spans,
+    without: Sequence[tuple[float, float]] = (),
+) -> Gathered:  # fmt: skip
     """The rows that `retraining.window` names, in order of time; `since`: when the drift began.
 
-    Raises TooFewLabels if there are not enough, DataError if the log lacks masked columns.
+    `without`: times (epoch seconds) of which no row is taken. Raises TooFewLabels if there are not
+    enough, DataError if the log lacks masked columns.
     """
     rules = spec.retraining
     whole = rules.window != "since_drift"
-    window = read_labelled(
-        settings, environment, spec.name, since=0.0 if whole else since, live=live
+    window = _sound(
+        read_labelled(settings, environment, spec.name, since=0.0 if whole else since, live=live),
+        without,
     )
     fresh = [it for it in window.rows if it["time"] >= since]
     _demand(window, len(fresh), spec)
@@ -59,6 +62,13 @@ def gather_rows(
         table = table.filter(chosen(table.height, rules.sliding_rows, spec.seed))
         told += f"; {table.height:,} taken, half as often if {rules.sliding_rows:,} rows older"
     return Gathered(table, told)
+
+
+def _sound(window: Window, without: Sequence[tuple[float, float]]) -> Window:
+    rows = tuple(
+        it for it in window.rows if not any(begin <= it["time"] <= end for begin, end in without)
+    )
+    return replace(window, rows=rows)
 
 
 def _demand(window: Window, fresh: int, spec: ModelSpec) -> None:

@@ -21,6 +21,7 @@ from andon.verdict import Verdict
 from tasks.line import GateStopped, Job
 from tasks.reconcile import free_the_dead, resend_alerts
 from tasks.retrain import answering, take_up
+from tasks.sound import began, broken_spans
 from tasks.undo import returning, take_up_rollback, version_undone
 
 
@@ -76,6 +77,29 @@ def test_nothing_is_learned_if_data_began_to_break_after_the_alert(place):
     assert len(place.posted) == 1
     place.see("1", drift=FAIL, data=PASS)
     assert [it.action for it in place.posted] == ["retrain", "retrain"]
+
+
+def test_rows_from_before_data_were_sound_again_are_not_learned_from(place):
+    place.spec([{"kind": "drift"}, {"kind": "data"}])
+    now = place.ledger.clock()
+    verdict = Verdict(check="data: age", outcome=FAIL, detail="9 points more nulls")
+
+    def broken(run_id: str) -> None:
+        place.ledger.add_verdicts(
+            [verdict], run_id=run_id, model=place.model, station="monitor data",
+            subject="v1 in production",
+        )  # fmt: skip
+        place.see("1", drift=FAIL, data=FAIL)
+
+    broken("m1")
+    first = place.ledger.clock()
+    broken("m2")
+    ((begin, end),) = broken_spans(place.ledger, place.model, "production")
+    assert (begin, first < end) == (1.0, True)
+    assert began(place.ledger, place.open) == end > now
+    assert broken_spans(place.ledger, place.model, "staging") == []
+    place.see("1", drift=FAIL, data=PASS)
+    assert tasks.retrain.since_when(tasks.line.line_for(place.model), place.posted[0].id) == end
 
 
 @pytest.mark.parametrize(

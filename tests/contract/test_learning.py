@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +44,15 @@ def answer(world: WatchWorld, server: Server, times: list[float], *, labelled: b
         world.labels(*((it, "yes") for it in ids), file=f"{ids[0]}.jsonl")
 
 
-def gathered(world: WatchWorld, since: float, **rules: object) -> Gathered:
+def gathered(
+    world: WatchWorld, since: float, *, without: Sequence[tuple[float, float]] = (), **rules: object
+) -> Gathered:
     said = {
         "data": "own.parquet", "target": "y", "task": "binary", "key": "id",
         "retraining": {"min_rows": 1, **rules},
     }  # fmt: skip
     spec = parse_spec(yaml.safe_dump(said), name="churn", file="model.yaml")
-    return gather_rows(world.settings, spec, PLACE[0], since=since, live=FROM)
+    return gather_rows(world.settings, spec, PLACE[0], since=since, live=FROM, without=without)
 
 
 def test_windows_take_what_their_names_say(world):
@@ -109,3 +111,10 @@ def test_labelled_rows_are_counted_as_they_are_read(world):
         assert count_labelled(*given, since=since, live=FROM) == many
         assert len(read_labelled(*given, since=since, live=FROM).rows) == many
         assert len(read_window(*given, since=since, live=FROM).labelled) == many
+
+
+def test_rows_of_a_time_in_which_data_were_broken_are_left_out_of_every_window(world):
+    answer(world, world.server("1"), [T0 + i for i in range(10)])
+    for window in ("since_drift", "sliding", "all"):
+        found = gathered(world, T0, window=window, without=[(T0 + 2, T0 + 5), (T0 + 8, T0 + 8)])
+        assert found.table["age"].to_list()[-5:] == [0, 1, 6, 7, 9]
