@@ -16,6 +16,7 @@ from andon.errors import LineError
 from deployments import release_cli
 from deployments.data_cli import data
 from deployments.expectations_cli import app as expectations_app
+from deployments.incidents_cli import incidents as incidents_app
 
 app = typer.Typer(
     help="A delivery line for machine-learning models: a commit goes in, live traffic comes out.",
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(expectations_app, name="expectations")
 app.add_typer(data, name="data")
+app.add_typer(incidents_app, name="incidents")
 out = Console(highlight=False)
 Model = Annotated[str, typer.Argument(help="A model project: a folder under models/.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the run and do not wait for it.")]
@@ -68,6 +70,12 @@ def release(
 def monitor(model: Model, environment: In = "production", detach: Detach = False) -> None:
     """Judge the latest live traffic; raises alerts, or closes incidents."""
     _run("monitor", {"model": model, "environment": environment}, detach)
+
+
+@app.command()
+def probe(model: Model, environment: In = "production", detach: Detach = False) -> None:
+    """Ask what serves for known answers, read what it uses; raises alerts, or closes incidents."""
+    _run("probe", {"model": model, "environment": environment}, detach)
 
 
 @app.command()

@@ -119,13 +119,14 @@ def _asked(model: str, environment: str, by: str, note: str = "") -> tuple[Parts
     from deployments.parts import parts
     from deployments.steering import Asked
 
-    asked = Asked(model, environment, by or _user(), note)
+    asked = Asked(model, environment, by or user(), note)
     found = parts()
     found.demand(model, environment)
     return found, asked
 
 
-def _user() -> str:
+def user() -> str:
+    """Who is at the terminal; empty if that has no name."""
     try:
         return os.environ.get("USER") or getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name

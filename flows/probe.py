@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.parameters import Environment, Model, Trigger
+from tasks.act import act_on
 from tasks.line import at_work
-from tasks.monitor import act_on
 from tasks.probe import look
 from tasks.results import Watched
 

@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.reconcile import (
     end_the_dead,
+    free_the_dead,
     guard_the_waiting,
     mend_registry,
     resend_alerts,
@@ -15,11 +16,12 @@ from tasks.reconcile import (
 
 @flow(name="reconcile")
 def reconcile() -> dict[str, str]:
-    """Restore every environment; guard what waits; resend alerts; end dead runs; mend MLflow."""
+    """Restore every environment; guard what waits; end dead runs; resend alerts; mend MLflow."""
     return {
         **restore(),
         **guard_the_waiting(),
-        **resend_alerts(),
         **end_the_dead(),
+        **free_the_dead(),
+        **resend_alerts(),
         **mend_registry(),
     }

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
 from flows.deliver import build, release_built
-from flows.parameters import Model, Trigger
+from flows.parameters import AlertId, Model, Trigger
 from tasks.line import at_work
 from tasks.results import Released
 from tasks.retrain import answering, gather, take_up
 from tasks.turns import turn
-
-AlertId = Annotated[str, Field(max_length=64, description="the alert to answer; empty: none")]
 
 
 @flow(name="retrain", flow_run_name="retrain {model}")

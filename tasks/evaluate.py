@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from andon import appraisal, evidence
 from andon.adapters.files import key_of, stored
-from andon.adapters.inference_log import Window, read_window
+from andon.adapters.inference_log import Window, read_labelled, read_window
 from andon.adapters.ledger import Candidate, Release
 from andon.adapters.projects import measured_by, metric_of
 from andon.adapters.trainer import HELD_OUT
@@ -18,6 +18,7 @@ from andon.errors import DataError
 from andon.verdict import Outcome, Verdict
 from tasks.line import PRODUCTION, Job, Line, keep, line_for, show, station, verdict_table
 from tasks.results import Evaluated, Snapshot, Trained
+from tasks.sound import began
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LIVE_ROWS = 2_000  # the latest labelled live rows that a challenger must do no harm on
 FEWEST_LIVE_ROWS = 200
 NOT_WORSE = "not worse than champion"
+BEATEN = "as good on recent live rows"
 
 
 def _serving(job: Job, line: Line) -> Release | None:
@@ -53,6 +55,16 @@ def _live(job: Job, line: Line) -> Window:
     return read_window(
         line.settings, PRODUCTION, job.model, since=since, latest=LIVE_ROWS, live=live
     )
+
+
+def _recent(job: Job, line: Line) -> Window | None:
+    """Of a retraining the labelled live rows since its incident began; None for a delivery."""
+    if job.flow != "retrain":
+        return None
+    alert = line.ledger.answered_by(job.run_id)
+    since = began(line.ledger, line.ledger.incident(alert.incident)) if alert else 0.0
+    live = line.ledger.live_spans(PRODUCTION, job.model, since)
+    return read_labelled(line.settings, PRODUCTION, job.model, since=since, live=live)
 
 
 def _read(job: Job, snapshot: Snapshot, trained: Trained) -> str:
@@ -126,7 +138,13 @@ def _evaluate(
     rival = champion if champion and champion.build != trained.key else None
     said = _no_rival(champion, held)
     if rival is not None:
-        said, compared, excluded = _against(line, rival, held)
+        recent = _recent(job, line)
+        rows = held if recent is None else _of(line, held, recent)
+        said, compared, excluded = _against(line, rival, rows)
+        compared = compared if compared.table.height else held
+        verdicts += [_beaten(said, rival)] if recent is not None else []
+    elif champion is not None and job.flow == "retrain":
+        verdicts.append(Verdict(check=BEATEN, outcome=Outcome.FAIL, detail=said.detail))
     verdicts.append(said)
     case = compared.case
     slices = appraisal.sliced(case, compared.table, held.build.features)
@@ -149,6 +167,27 @@ def _evaluate(
         **appraisal.of_task(case),
     )
     (folder / evidence.EVALUATION).write_bytes(evidence.to_json(found))
+
+
+def _of(line: Line, held: _Held, recent: Window) -> _Held:
+    """Only those of the held-out rows that came live since the drift: they are what comes next."""
+    from andon.adapters.recent import came_live
+
+    mine = came_live(held.table, line.spec, recent)
+    if mine.all():
+        return held
+    return _Held(held.build, held.table.filter(mine), held.case.part(mine))
+
+
+def _beaten(said: Verdict, champion: Candidate) -> Verdict:
+    """A retraining that gains nothing on recent rows is no answer to an alert."""
+    outcome = Outcome.INCONCLUSIVE
+    if said.value is not None:
+        outcome = Outcome.PASS if said.value >= 0 else Outcome.FAIL
+    detail = f"v{champion.version} on {said.n:,} recent live rows: {said.detail}"
+    return Verdict(
+        check=BEATEN, outcome=outcome, value=said.value, limit=0.0, n=said.n, detail=detail
+    )
 
 
 def _limit(line: Line, trained: Trained, held: _Held) -> list[Verdict]:

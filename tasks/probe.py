@@ -54,6 +54,7 @@ def look(job: Job, environment: str) -> Watched:
         windows=dict.fromkeys(verdicts, (began, time.time())),
         rows={kind: sum(it.n for it in given[:1]) for kind, given in verdicts.items()},
         verdicts=verdicts,
+        version=champion.version,
     )
 
 

@@ -16,14 +16,18 @@ from prefect.states import Crashed
 
 from andon.adapters.driver import MENDED
 from andon.adapters.files import load_settings, model_names
+from andon.adapters.ledger import Alert, Incident, Ledger
 from andon.adapters.mlflow_mirror import mend
 from andon.adapters.mlflow_registry import Registry
 from andon.errors import LineError
+from andon.incidents import AT_WORK
 from tasks.approval import guard_for, wake
 from tasks.events import send
 from tasks.line import ledger_of, line_for, station
 
 POOL = "local"  # its runs are processes of this machine
+DIED = "died; another one is asked for"
+MOST_DEATHS = 2  # runs of an incident that are replaced
 PATIENCE = 60.0  # seconds an alert's own event gets before it is sent again
 
 
@@ -107,11 +111,47 @@ def mend_registry() -> dict[str, str]:
 def resend_alerts() -> dict[str, str]:
     """Send again the event of every alert that no run has taken up."""
     ledger = ledger_of(load_settings())
-    lost = [it for it in ledger.unhandled_alerts() if time.time() - it.at > PATIENCE]
-    for alert in lost:
-        send(alert)
-        ledger.mark_sent(alert.id)
-    return {f"alert {it.id}": "sent again" for it in lost}
+    done = {}
+    for alert in ledger.unhandled_alerts():
+        died = deaths(ledger.incident(alert.incident))
+        if died or time.time() - alert.at > PATIENCE:
+            send(alert, died)
+            ledger.mark_sent(alert.id)
+            done[f"alert {alert.id}"] = "sent again"
+    return done
+
+
+@station()
+def free_the_dead() -> dict[str, str]:
+    """Give back the alerts of runs that died; escalate those of runs that ended and said nothing.
+
+    Who dies again and again, and what a person cancelled, is for people.
+    """
+    ledger = ledger_of(load_settings())
+    done: dict[str, str] = {}
+    with get_client(sync_client=True) as client:
+        for alert in ledger.taken_up():
+            if ended := _ended(client, alert.handled_by or ""):
+                done |= _freed(ledger, alert, ended)
+    return done
+
+
+def _freed(ledger: Ledger, alert: Alert, ended: objects.State[object]) -> dict[str, str]:
+    incident, run = ledger.incident(alert.incident), alert.handled_by or ""
+    again = deaths(incident) < MOST_DEATHS
+    if again and (ended.is_crashed() or (ended.is_failed() and incident.state in AT_WORK)):
+        what = f"run {run} {DIED}"
+        return {f"alert {alert.id}": what} if ledger.give_back(alert.id, run, what) else {}
+    what = f"run {run} ended ({ended.type.value.lower()}) and did not say how"
+    moved = ledger.move(incident.id, what, "escalated", among=AT_WORK)
+    return {f"alert {alert.id}": what} if moved else {}
+
+
+def deaths(incident: Incident) -> int:
+    """How many of its runs died since somebody looked."""
+    told = [what for _, what in incident.story]
+    looks = [at for at, what in enumerate(told) if what.startswith("looked at by ")]
+    return sum(what.endswith(DIED) for what in told[looks[-1] if looks else 0 :])
 
 
 @station()

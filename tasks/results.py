@@ -124,8 +124,12 @@ class Asked(Frozen):
 
 
 class Watched(Frozen):
-    """What the monitors saw: by kind, the window's span (epoch seconds), rows and verdicts."""
+    """What the monitors saw: by kind, the window's span (epoch seconds), rows and verdicts.
+
+    `version`: whose rows were judged; empty if no single version's were.
+    """
 
     windows: dict[str, tuple[float, float]]
     rows: dict[str, int]
     verdicts: dict[str, tuple[Verdict, ...]]
+    version: str = ""

@@ -10,31 +10,57 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from andon.adapters import dvc
-from andon.adapters.files import load_settings
-from andon.adapters.inference_log import Window, read_window
+from andon.adapters.learning import Gathered, TooFewLabels, gather_rows
+from andon.adapters.ledger import Alert, Ledger
 from andon.errors import DataError
-from tasks.line import PRODUCTION, Job, Line, line_for, station
+from andon.verdict import Outcome
+from tasks.evaluate import BEATEN
+from tasks.line import PRODUCTION, Job, Line, kept, line_for, station
 from tasks.results import Snapshot
 from tasks.snapshot import keep_snapshot
+from tasks.sound import began, broken_spans
+
+STARTED = "retraining started by run"
 
 
 @station()
 def take_up(job: Job, alert_id: str) -> bool:
-    """Claim the alert for this run: false if another run has it already."""
+    """Claim the alert for this run: false if another run has it, or it is not wanted any more."""
     if not alert_id:
         return True
     ledger = line_for(job.model).ledger
+    alert = alert_on(ledger, job.model, alert_id)
+    if not ledger.take_up(alert_id, job.run_id, f"{STARTED} {job.run_id}"):
+        get_run_logger().info("another run answers this alert, or its incident needs it no more")
+        return False
+    if broken := _broken(ledger, alert):
+        what = f"waits for sound data: data began to fail after the alert: {broken}"
+        ledger.move(alert.incident, what, "open", among=["retraining"])
+        get_run_logger().warning("%s", what)
+        return False
+    return True
+
+
+def alert_on(ledger: Ledger, model: str, alert_id: str) -> Alert:
+    """An alert; raises DataError if there is none, or if it is about another model."""
     try:
         alert = ledger.alert(alert_id)
     except KeyError:
         raise DataError(f"alert_id: the ledger knows no alert {alert_id!r}") from None
-    if alert.model != job.model:
-        raise DataError(f"alert_id: alert {alert_id} is about {alert.model}, not {job.model}")
-    if not ledger.claim_alert(alert_id, job.run_id):
-        get_run_logger().info("another run answers this alert already")
-        return False
-    ledger.tell(alert.incident, f"retraining started by run {job.run_id}")
-    return True
+    if alert.model != model:
+        raise DataError(f"alert_id: alert {alert_id} is about {alert.model}, not {model}")
+    return alert
+
+
+def _broken(ledger: Ledger, alert: Alert) -> str:
+    """What the latest look at the data since the alert found to fail."""
+    found = [
+        it
+        for it in ledger.verdicts(alert.model, since=alert.at)
+        if it.station == "monitor data" and it.subject.endswith(f" in {alert.environment}")
+    ]
+    latest = [it for it in found if it.run_id == found[-1].run_id]
+    return "; ".join(f"{it.check}: {it.detail}" for it in latest if it.outcome == Outcome.FAIL)
 
 
 @contextmanager
@@ -47,16 +73,30 @@ def answering(job: Job, alert_id: str) -> Iterator[None]:
     incident = ledger.alert(alert_id).incident
     try:
         yield
+    except TooFewLabels as error:
+        _end(ledger, incident, f"waits for labels: {error}", "open")
+        raise
     except Exception as error:
-        ledger.tell(incident, f"retraining ended without a release: {error}", "escalated")
+        _end(ledger, incident, f"retraining ended without a release: {error}", "escalated")
         raise
     champion = ledger.champion(PRODUCTION, job.model)
     if champion is None or champion.run_id != job.run_id:  # a plan that only shadows
         what = "retraining ended without a release: its plan promotes nothing"
-        ledger.tell(incident, what, "escalated")
+        _end(ledger, incident, what, "escalated")
         return
+    figures = "; ".join(
+        f"{it.check}: {it.detail}"
+        for it in kept(job, "evaluate", f"build {ledger.candidate_of(champion).build}")
+        if it.check == BEATEN
+    )
     what = f"v{champion.version} released; waiting for a clear window"
-    ledger.tell(incident, what, "retrained")
+    _end(ledger, incident, f"{what}; {figures}" if figures else what, "retrained")
+
+
+def _end(ledger: Ledger, incident: str, what: str, state: str) -> None:
+    """A person may have closed it meanwhile: then that holds, and the story goes on."""
+    if not ledger.move(incident, what, state, among=["retraining"]):
+        ledger.tell_once(incident, what)
 
 
 def _live_rows(job: Job, alert_id: str) -> str:
@@ -67,54 +107,40 @@ def _live_rows(job: Job, alert_id: str) -> str:
 def gather(job: Job, alert_id: str) -> Snapshot:
     """A new snapshot of labelled live rows, with the project's own rows if the spec wants them."""
     line = line_for(job.model)
-    since = line.ledger.alert(alert_id).window_start if alert_id else 0.0
-    live = line.ledger.live_spans(PRODUCTION, job.model, since)
-    window = read_window(line.settings, PRODUCTION, job.model, since=since, live=live)
-    if window.masked:
-        raise DataError(
-            f"live rows lack the columns that model.yaml's logging.mask leaves out of the log "
-            f"({', '.join(sorted(window.masked))}), so nothing can be learned from them; deliver "
-            "with new data instead, and let the monitors' action be notify"
-        )
+    found = _gathered(line, since_when(line, alert_id))
     name = f"{job.model}-{job.run_id}"
     with tempfile.TemporaryDirectory(dir=line.settings.state) as folder:
         path = Path(folder) / "rows.parquet"
-        _write_rows(line, window, path)
+        _write(found, path)
         hash_ = dvc.add_live(line.settings, job.model, name, path)
-    source = f"live traffic since {since:.0f}" + (f", alert {alert_id}" if alert_id else "")
+    source = f"live traffic, {found.told}{_provenance(line, alert_id)}"
     return keep_snapshot(job, dvc.fetch_live(line.settings, job.model, name), hash_, source)
 
 
-def _write_rows(line: Line, window: Window, path: Path) -> None:
-    import polars as pl
+def since_when(line: Line, alert_id: str) -> float:
+    """Since when there are rows that the alert is about (epoch seconds); 0 without an alert."""
+    if not alert_id:
+        return 0.0
+    return began(line.ledger, line.ledger.incident(line.ledger.alert(alert_id).incident))
 
+
+def _gathered(line: Line, since: float) -> Gathered:
+    live = line.ledger.live_spans(PRODUCTION, line.spec.name)
+    broken = broken_spans(line.ledger, line.spec.name, PRODUCTION)
+    return gather_rows(line.settings, line.spec, PRODUCTION, since=since, live=live, without=broken)
+
+
+def _write(found: Gathered, path: Path) -> None:
     from andon.adapters import tables
 
-    spec, settings = line.spec, load_settings()
-    base = tables.read(dvc.fetch(settings.project, Path("models") / spec.name / spec.data))
-    schema = base.collect_schema()
-    labelled = window.labelled
-    if len(labelled) < spec.retraining.min_rows:
-        raise DataError(
-            f"{len(labelled)} labelled live rows of {len(window.rows)} since the alert's window "
-            f"began; retraining.min_rows wants {spec.retraining.min_rows}"
-        )
-    rows = [
-        {
-            **row["inputs"],
-            spec.target: row["label"],
-            **({spec.key: f"live-{row['id']}"} if spec.key else {}),
-        }
-        for row in labelled
-    ]
-    known = {name: dtype for name, dtype in schema.items() if name in rows[0]}
-    if spec.key:
-        known[spec.key] = pl.String()
-    live = tables.from_records(rows, known)
-    if spec.time:
-        times = pl.Series(spec.time, [row["time"] * 1e6 for row in labelled]).cast(pl.Int64)
-        live = live.with_columns(times.cast(pl.Datetime("us")))
-    if spec.retraining.window == "all":
-        own = base.with_columns(pl.col(spec.key).cast(pl.String)) if spec.key else base
-        live = pl.concat([own.collect(), live], how="diagonal_relaxed")
-    tables.write(live, path)
+    tables.write(found.table, path)
+
+
+def _provenance(line: Line, alert_id: str) -> str:
+    """Who answered those rows, and why they were gathered."""
+    champion = line.ledger.champion(PRODUCTION, line.spec.name)
+    text = f"; v{champion.version} serves" if champion else ""
+    if not alert_id:
+        return text
+    alert = line.ledger.alert(alert_id)
+    return f"{text}; alert {alert_id} of incident {alert.incident}"

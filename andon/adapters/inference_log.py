@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from andon.adapters.arrow_segments import INPUT, OUTPUT, Batch, read_segment
@@ -80,6 +81,53 @@ def read_window(
     rows.sort(key=lambda row: row["time"])
     labels, more = _labels(settings.feedback_log / environment / model, {r["id"] for r in rows})
     return Window(tuple(rows), labels, corrupt + more, masked)
+
+
+def read_labelled(
+    settings: Settings, environment: str, model: str, *, since: float = 0.0,
+    live: Spans | None = None,
+) -> Window:  # fmt: skip
+    """As `read_window`, of all versions, with only those rows whose label came back."""
+    found = _labelled(settings, environment, model, since, live)
+    rows: list[dict[str, Any]] = []
+    corrupt = found.corrupt
+    for batch in found.batches:
+        try:
+            rows += _rows(batch)
+        except (ValueError, OverflowError, pa.ArrowException):  # dates that are none
+            corrupt += 1
+    rows.sort(key=lambda row: row["time"])
+    return Window(tuple(rows), found.labels, corrupt, found.masked)
+
+
+def count_labelled(
+    settings: Settings, environment: str, model: str, *, since: float, live: Spans | None = None
+) -> int:
+    """How many rows `read_labelled` would give, without reading more of them than their ids."""
+    found = _labelled(settings, environment, model, since, live)
+    return sum(len(it.times) for it in found.batches)
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    batches: list[Batch]
+    labels: dict[str, Any]
+    corrupt: int
+    masked: frozenset[str]
+
+
+def _labelled(
+    settings: Settings, environment: str, model: str, since: float, live: Spans | None
+) -> _Labelled:
+    """`masked` is of all rows, with labels or without."""
+    folder = settings.inference_log / environment / model
+    batches, corrupt = _batches(folder.glob("*/*.arrows"), since, None, live)
+    ids = {it for batch in batches for it in batch.rows["id"].to_pylist()}
+    labels, more = _labels(settings.feedback_log / environment / model, ids)
+    known = pa.array(list(labels), pa.string())
+    parts = [it.part(np.asarray(pc.is_in(it.rows["id"], known))) for it in batches]
+    masked = frozenset[str]().union(*(it.masked for it in batches))
+    return _Labelled([it for it in parts if len(it.times)], labels, corrupt + more, masked)
 
 
 def _batches(

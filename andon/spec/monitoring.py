@@ -95,7 +95,7 @@ class ResourceMonitor(Frozen):
     """CPU, memory and file handles of the prediction servers and of the platform's own parts."""
 
     kind: Literal["resources"] = "resources"
-    full_within: Duration = Field(86_400, gt=0, description="a trend that runs out sooner is bad")
+    full_within: Duration = Field(86_400.0, gt=0, description="a trend that runs out sooner is bad")
     persistence: Persistence = Persistence()
     action: Action = "notify"
     severity: Severity = "warning"
@@ -116,7 +116,12 @@ class Retraining(Frozen):
     """What a retraining run may learn from, and how often it may happen."""
 
     window: Literal["since_drift", "sliding", "weighted", "all"] = "since_drift"
-    sliding_rows: int = Field(20_000, ge=1, description="sliding: the latest labelled rows")
+    sliding_rows: int = Field(
+        20_000, ge=1, description="sliding: so many; weighted: so much older, half as often"
+    )
     min_rows: int = Field(1_000, ge=1, description="labelled live rows needed to retrain on them")
     cooldown_minutes: float = Field(0.0, ge=0)
     per_month: int = Field(30, ge=0, description="retrainings that alerts may start in 30 days")
+    clear_within: Duration = Field(
+        86_400, gt=0, description="a release has to be seen to be clear within this time"
+    )

@@ -23,6 +23,7 @@ import numpy as np
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
+import concept  # noqa: E402
 import rates  # noqa: E402
 from rows import CALM, SCENES, cells, log  # noqa: E402
 
@@ -181,7 +182,8 @@ def main() -> None:
     fast = speed_table(folder, given.rounds, pythons)
     when = datetime.now(UTC).date().isoformat()
     load = f"Load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores; {when}."
-    tables = [fast, alarm_table(given.windows, given.peer_windows, pythons), incident_lines()]
+    alarms = alarm_table(given.windows, given.peer_windows, pythons)
+    tables = [fast, alarms, incident_lines(), concept.lines()]
     text = "\n\n".join("\n".join(it) for it in [*tables, [load]])
     print(text)
     if given.write:

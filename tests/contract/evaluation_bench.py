@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 import tasks.bundle
 import tasks.evaluate
+import tasks.line
 import tasks.split
 import tasks.train
 from andon import evidence
@@ -62,6 +65,23 @@ def people(n: int, seed: int = 0) -> pl.DataFrame:
         kind=pl.Series(np.array(["a", "b", "c"])[np.digitize(noisy, [-0.7, 0.7])]),
         value=pl.Series(noisy),
     )
+
+
+def bench(project: Path, patch: pytest.MonkeyPatch) -> Bench:
+    """One in an empty project; nothing is told to a platform, and there is no ledger."""
+    patch.setenv("ANDON_PROJECT", str(project))
+    (project / "andon.yaml").touch()
+    found = Bench(project)
+    patch.setattr(tasks.line, "ledger_of", lambda _: None)
+    for station in (tasks.split, tasks.train, tasks.evaluate, tasks.bundle):
+        for name in ("keep", "show"):
+            patch.setattr(station, name, lambda *_: None, raising=False)
+    # Progress is told to servers that are not there.
+    silent = SimpleNamespace(take=lambda _: None)
+    patch.setattr(tasks.train, "told", lambda *_: contextlib.nullcontext(silent))
+    patch.setattr(tasks.evaluate, "champion_of", lambda *_: found.rival)
+    patch.setattr(tasks.evaluate, "_live", lambda *_: found.live)
+    return found
 
 
 TARGETS = {"binary": "yes", "multiclass": "kind", "regression": "value"}

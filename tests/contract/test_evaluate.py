@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterator
 from types import SimpleNamespace
 
+import evaluation_bench
 import numpy as np
 import polars as pl
 import pytest
@@ -33,21 +34,9 @@ PASS, INCONCLUSIVE = Outcome.PASS, Outcome.INCONCLUSIVE
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch) -> Bench:
-    monkeypatch.setenv("ANDON_PROJECT", str(tmp_path))
-    (tmp_path / "andon.yaml").touch()
-    found = Bench(tmp_path)
-    monkeypatch.setattr(tasks.line, "ledger_of", lambda _: None)
-    for station in (tasks.split, tasks.train, tasks.evaluate, tasks.bundle):
-        for name in ("keep", "show"):
-            monkeypatch.setattr(station, name, lambda *_: None, raising=False)
-    # Progress is told to servers that are not there.
-    silent = SimpleNamespace(take=lambda _: None)
-    monkeypatch.setattr(tasks.train, "told", lambda *_: contextlib.nullcontext(silent))
-    monkeypatch.setattr(tasks.evaluate, "champion_of", lambda *_: found.rival)
-    monkeypatch.setattr(tasks.evaluate, "_live", lambda *_: found.live)
+def bench(tmp_path, monkeypatch) -> Iterator[Bench]:
     with disable_run_logger():
-        yield found
+        yield evaluation_bench.bench(tmp_path, monkeypatch)
 
 
 def outcomes(said: Evaluated) -> dict[str, Outcome]:

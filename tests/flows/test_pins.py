@@ -42,7 +42,7 @@ def deployment(api: httpx.Client, name: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "name", ["deliver", "release", "guard", "monitor", "retrain", "rollback", "reconcile"]
+    "name", ["deliver", "release", "guard", "monitor", "probe", "retrain", "rollback", "reconcile"]
 )
 def test_every_flow_is_deployed(api, name):
     found = deployment(api, name)
@@ -57,17 +57,21 @@ def test_a_form_refuses_a_model_that_cannot_be_one(api, bad):
     assert answer.status_code in (409, 422), answer.text
 
 
-def test_an_alert_event_starts_retrain_with_its_parameters(api):
+@pytest.mark.parametrize("flow", ["retrain", "rollback"])
+def test_an_alert_event_starts_what_it_asks_for_with_its_parameters(api, flow):
     alert = uuid.uuid4()
     event = {
-        "id": str(alert), "event": "andon.alert.retrain", "occurred": "2026-01-01T00:00:00Z",
-        "resource": {"prefect.resource.id": "andon.model.churn", "andon.model": "churn"},
+        "id": str(alert), "event": f"andon.alert.{flow}", "occurred": "2026-01-01T00:00:00Z",
+        "resource": {
+            "prefect.resource.id": "andon.model.churn", "andon.model": "churn",
+            "andon.environment": "staging",
+        },
         "payload": {"alert_id": alert.hex},
     }  # fmt: skip
     import datetime as dt
 
     event["occurred"] = dt.datetime.now(dt.UTC).isoformat()
-    wanted = deployment(api, "retrain")["id"]
+    wanted = deployment(api, flow)["id"]
     runs: list[dict] = []
 
     def started() -> bool:
@@ -76,9 +80,11 @@ def test_an_alert_event_starts_retrain_with_its_parameters(api):
         runs[:] = api.post("/flow_runs/filter", json=body).raise_for_status().json()
         return bool(runs)
 
-    wait_until(started, 120, "a run of retrain by the automation")
+    wait_until(started, 120, f"a run of {flow} by the automation")
     assert runs[0]["parameters"]["model"] == "churn"
     assert runs[0]["parameters"]["alert_id"] == alert.hex
+    if flow == "rollback":
+        assert runs[0]["parameters"]["environment"] == "staging"
 
 
 def test_a_guard_that_crashes_starts_reconcile(api):

@@ -8,7 +8,7 @@ from support import REPOSITORY
 from andon.errors import SpecError
 from andon.reading import parse_settings, parse_spec
 from andon.settings import Settings
-from andon.spec import BlueGreen, Canary, DataMonitor, DriftMonitor, ModelSpec, QualityMonitor
+from andon.spec import BlueGreen, Canary, ModelSpec, QualityMonitor
 
 FILE = "models/churn/model.yaml"
 GOOD = "data: data/churn.parquet\ntarget: churned\ntask: binary\n"
@@ -31,7 +31,8 @@ def test_three_lines_are_a_spec_and_everything_else_has_a_default():
     assert found.release.production == Canary()
     assert [step.weight for step in Canary().steps] == [10, 50, 100]
     assert found.release.staging.limits.error_rate == 0.0, "known answers have to be right"
-    assert found.monitors == (DataMonitor(), DriftMonitor())
+    kinds = [it.kind for it in found.monitors]
+    assert kinds == ["data", "drift", "service", "resources"]
 
 
 def test_what_is_written_wins():
@@ -82,7 +83,7 @@ monitors: [{kind: quality, min_labls: 3}, {min_rows: 5}, {kind: weather}]
         "release.production.steps.1.weight: found 200: Input should be less than or equal to 100",
         "release.production.steps.1.sconds: unknown key; "
         "allowed here: for, min_requests, weight, gate",
-        "monitors.1.kind: missing; allowed: data, drift, quality",
+        "monitors.1.kind: missing; allowed: data, drift, quality, estimate, service, resources",
     ]
     assert [it for it in expected if it not in said] == []
     text = "\n".join(said)

@@ -1,5 +1,6 @@
 """The ledger (SQLAlchemy Core on PostgreSQL or SQLite, migrated by Alembic)."""
 
+from andon.adapters.ledger.incidents import Seen
 from andon.adapters.ledger.ledger import Ledger
 from andon.adapters.ledger.opening import lock, lock_if_free, open_ledger
 from andon.adapters.ledger.rows import (
@@ -22,6 +23,7 @@ __all__ = [
     "Measure",
     "Release",
     "Run",
+    "Seen",
     "SnapshotRow",
     "Transition",
     "VerdictRow",

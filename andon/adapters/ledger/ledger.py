@@ -57,6 +57,12 @@ class Ledger(ReleaseBook, IncidentBook, MeasureBook):
             found = tx.execute(query).scalar()
         return None if found is None else dict(found)
 
+    def run(self, run_id: str) -> Run | None:
+        """One run."""
+        with self.engine.connect() as tx:
+            found = tx.execute(sa.select(t.runs).where(t.runs.c.id == run_id)).mappings().first()
+        return Run(**found) if found else None
+
     def runs(self, model: str | None = None, limit: int = 50) -> list[Run]:
         """The latest runs, newest first."""
         query = sa.select(t.runs).order_by(t.runs.c.started_at.desc()).limit(limit)

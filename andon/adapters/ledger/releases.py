@@ -137,6 +137,10 @@ class ReleaseBook:
             where.append(t.releases.c.environment == environment)
         return self._releases(*where, limit=limit)
 
+    def releases_by(self, run_id: str) -> list[Release]:
+        """What a run has released, oldest first."""
+        return self._releases(t.releases.c.run_id == run_id, limit=100)[::-1] if run_id else []
+
     def places(self) -> list[tuple[str, str]]:
         """Every (environment, model) that ever had a release."""
         query = sa.select(t.releases.c.environment, t.releases.c.model).distinct()

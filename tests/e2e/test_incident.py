@@ -1,0 +1,116 @@
+"""Live traffic drifts, and the line heals itself, though its first retraining is killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from line_under_test import LONG, LineUnderTest, commit, copy_project
+from support import free_port_block, scratch_folder, wait_until
+from survival import Hold, hurry, kill_run, wait_for
+
+from andon.adapters.ledger import Incident
+from andon.settings import Settings
+from deployments.demo.traffic import Traffic
+from deployments.runs import ENDED
+from serving.bundle import read_signature
+
+pytestmark = pytest.mark.slow
+
+MODEL, WINDOW = "churn", 600
+CHANGES = {
+    "monitors": [{"kind": "data"}, {"kind": "drift", "window_rows": WINDOW, "min_rows": 300}],
+    "monitor_cron": None,  # the test is the clock
+    "retraining": {"min_rows": 500},
+    "metric": {"limit": 0.6, "margin": 0.1},  # so few rows settle nothing finer
+    "slices": {"columns": []},
+}
+
+
+@pytest.fixture
+def line() -> Iterator[LineUnderTest]:
+    with scratch_folder() as folder:
+        copy_project(folder, (MODEL,))
+        found = LineUnderTest(Settings(project=folder, port_base=free_port_block(), image="off"))
+        hurry(found, MODEL)
+        path = folder / "models" / MODEL / "model.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **CHANGES}))
+        commit(folder, "small windows")
+        try:
+            found.andon("up")
+            found.andon("deliver", MODEL)
+            yield found
+        finally:
+            found.close()
+
+
+@pytest.fixture
+def traffic(line: LineUnderTest) -> Iterator[Traffic]:
+    release = line.ledger.champion("production", MODEL)
+    bundle = line.settings.state / line.ledger.candidate_of(release).bundle
+    made = Traffic(line.settings, MODEL, "churned", read_signature(bundle))
+    made.start()
+    yield made
+    made.stop()
+
+
+def look(line: LineUnderTest) -> None:
+    """As the clock would."""
+    run = line.runs.start("monitor", {"model": MODEL, "trigger": "the clock"})
+    wait_for(line, run, "COMPLETED")
+
+
+def incident(line: LineUnderTest) -> Incident:
+    (found,) = line.ledger.incidents(MODEL)
+    return found
+
+
+def answering(line: LineUnderTest, other_than: str = "") -> str:
+    """The run that takes the alert up."""
+
+    def taken_up() -> bool:
+        (alert,) = line.ledger.alerts(MODEL)
+        return alert.handled_by not in (None, other_than)
+
+    wait_until(taken_up, LONG, "a run takes the alert up")
+    return line.ledger.alerts(MODEL)[0].handled_by
+
+
+@pytest.mark.timeout(900)
+def test_a_drift_is_healed_though_its_retraining_is_killed(line: LineUnderTest, traffic: Traffic):
+    wait_until(lambda: traffic.rows() >= 2 * WINDOW, LONG, "rows like the training data")
+    look(line)
+    assert line.ledger.incidents(MODEL) == []
+    traffic.drift()
+    wait_until(lambda: traffic.rows(drifted=True) >= 2.2 * WINDOW, LONG, "drifted rows")
+    with Hold(line.settings).at(f"{MODEL}-metrics") as reached:
+        look(line)
+        assert incident(line).state == "retraining"
+        first = answering(line)
+        wait_until(reached, LONG, "the retraining has trained")
+        kill_run(line, first)
+    wait_until(lambda: line.runs.state(first)["type"] in ENDED, LONG, "the worker has seen it")
+    wait_for(line, line.runs.start("reconcile", {}), "COMPLETED")
+    second = answering(line, other_than=first)
+    assert second != first
+    wait_for(line, second, "COMPLETED")
+    assert line.champion(MODEL) == "2"
+    assert incident(line).state == "retrained"
+    released = time.time()
+
+    def closed() -> bool:
+        rows = traffic.rows(since=released)
+        wait_until(lambda: traffic.rows(since=released) >= rows + WINDOW, LONG, "rows of v2")
+        look(line)
+        return incident(line).state == "closed"
+
+    wait_until(closed, LONG, "clear on rows of the new version")
+    told = [what for _, what in incident(line).story]
+    assert [it.action for it in line.ledger.alerts(MODEL)] == ["retrain"]
+    assert f"run {first} died; another one is asked for" in told
+    assert any("as good on recent live rows" in it for it in told)
+    shown = line.andon("incidents", "show", incident(line).id).stdout
+    assert "v2 in production: promoted" in shown and "clear on" in shown
+    assert [it for it in traffic.sent if it.failed] == []
