@@ -33,6 +33,12 @@ def take_up(job: Job, alert_id: str) -> bool:
     if not ledger.take_up(alert_id, job.run_id, f"{STARTED} {job.run_id}"):
         get_run_logger().info("another run answers this alert, or its incident needs it no more")
         return False
+    champion = ledger.champion(alert.environment, job.model)
+    if champion and (champion.ended_at or 0.0) > alert.at and champion.run_id != job.run_id:
+        # Somebody was quicker; or a run of this alert, which died before it could say so.
+        what = f"v{champion.version} serves since after the alert; waiting for a clear window"
+        ledger.move(alert.incident, what, "retrained", among=["retraining"])
+        return False
     if broken := _broken(ledger, alert):
         what = f"waits for sound data: data began to fail after the alert: {broken}"
         ledger.move(alert.incident, what, "open", among=["retraining"])
@@ -80,8 +86,9 @@ def answering(job: Job, alert_id: str) -> Iterator[None]:
         _end(ledger, incident, f"retraining ended without a release: {error}", "escalated")
         raise
     champion = ledger.champion(PRODUCTION, job.model)
-    if champion is None or champion.run_id != job.run_id:  # a plan that only shadows
-        what = "retraining ended without a release: its plan promotes nothing"
+    if champion is None or champion.run_id != job.run_id:
+        why = "its plan promotes nothing, or another release was quicker"
+        what = f"retraining ended without a release: {why}"
         _end(ledger, incident, what, "escalated")
         return
     figures = "; ".join(

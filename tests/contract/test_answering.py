@@ -192,6 +192,18 @@ def test_what_a_dead_run_had_taken_up_is_asked_for_again_and_at_last_is_for_peop
     assert resend_alerts.fn() == {}
 
 
+def test_a_run_that_died_right_after_its_release_is_not_repeated(place, prefect):
+    alert = alerted(place)
+    assert take_up.fn(job(place), alert.id)
+    place.serve("2", "one")
+    prefect["one"] = Crashed()
+    free_the_dead.fn()
+    retrains(place, alert, "two")
+    assert place.ledger.champion("production", place.model).run_id == "one"
+    assert states(place) == "retrained"
+    assert told(place) == "v2 serves since after the alert; waiting for a clear window"
+
+
 @pytest.mark.parametrize("state", [Cancelled(), Completed()])
 def test_a_run_that_was_cancelled_is_for_people(place, prefect, state):
     alert = alerted(place)
