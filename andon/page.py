@@ -50,7 +50,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture as a data URI; where there are none, its title and words stand for it."""
+    """A picture as a data URI, PNG or SVG; where there is none, title and words stand for it."""
 
     uri: str
     title: str
@@ -179,7 +179,7 @@ def _section(at: int, section: Section) -> str:
 
 
 def _figure(image: Image) -> str:
-    if not image.uri.startswith("data:image/png;base64,"):
+    if not image.uri.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")):
         return f"<p><b>{_safe(image.title)}.</b> {_safe(image.alt)}</p>"
     shown = f'<img src="{_safe(image.uri)}" alt="{_safe(image.alt)}">'
     words = f"<details><summary>In words</summary>{_safe(image.alt)}</details>"

@@ -76,7 +76,10 @@ class Settings(Frozen):
         None, description="an MLflow server of your own; none: one of the local platform"
     )
     port_base: int = Field(
-        4200, ge=1024, le=65_000, description="Prefect; MLflow, gateway, gateway admin follow"
+        4200,
+        ge=1024,
+        le=65_000,
+        description="Prefect; MLflow, gateway, gateway admin, pages follow",
     )
     compute: Compute = Compute()
     allow_dirty: bool = Field(
@@ -131,6 +134,15 @@ class Settings(Frozen):
         return self.port_base + 3
 
     @property
+    def pages_port(self) -> int:
+        return self.port_base + 4
+
+    @property
+    def pages_url(self) -> str:
+        """Of the dashboard and the monitors' reports."""
+        return f"http://127.0.0.1:{self.pages_port}"
+
+    @property
     def prefect_api_url(self) -> str:
         return f"http://127.0.0.1:{self.prefect_port}/api"
 
@@ -151,6 +163,11 @@ class Settings(Frozen):
     def store(self) -> Path:
         """Content-addressed outputs of the stations."""
         return self.state / "store"
+
+    @property
+    def pages(self) -> Path:
+        """`index.html`, `metrics`, and `<environment>/<model>/*.html`, for people's browsers."""
+        return self.state / "pages"
 
     @property
     def inference_log(self) -> Path:

@@ -8,6 +8,7 @@ from flows.parameters import Environment, Model, Trigger
 from tasks.act import act_on
 from tasks.line import at_work
 from tasks.monitor import watch
+from tasks.pages import show_all
 from tasks.results import Watched
 
 
@@ -19,4 +20,5 @@ def monitor(
     with at_work("monitor", model, trigger) as job:
         watched = watch(job, environment)
         act_on(job, environment, watched)
+        show_all(job)
         return watched

@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import Environment, Model, Trigger
 from tasks.act import act_on
 from tasks.line import at_work
+from tasks.pages import show_all
 from tasks.probe import look
 from tasks.results import Watched
 
@@ -19,4 +20,5 @@ def probe(
     with at_work("probe", model, trigger) as job:
         seen = look(job, environment)
         act_on(job, environment, seen)
+        show_all(job)
         return seen

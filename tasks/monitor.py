@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from andon.adapters.ledger import Candidate, Release
 from andon.adapters.live import Live
@@ -11,6 +12,7 @@ from andon.summary import Cut
 from tasks.labels import judge_labels
 from tasks.line import Job, Line, keep, line_for, show, station
 from tasks.live import ByCounts, Seen, judge_live
+from tasks.pages import report
 from tasks.results import Watched
 
 ByRows = ByCounts | QualityMonitor  # they judge the rows of the inference log
@@ -32,7 +34,8 @@ def watch(job: Job, environment: str) -> Watched:
         keep(job, f"monitor {kind}", f"v{champion.version} in {environment}", it.verdicts)
     tables = "\n\n".join(f"## {kind}\n\n{it.told}" for kind, it in seen.items())
     title = f"# {job.model} v{champion.version} in {environment}"
-    show(job, "monitor", f"{title}\n\n{tables}{_not_watched(seen.values())}")
+    told = f"{title}\n\n{_linked(line, report(line, champion, seen))}{tables}"
+    show(job, "monitor", f"{told}{_not_watched(seen.values())}")
     return Watched(
         windows={kind: it.span for kind, it in seen.items()},
         rows={kind: it.rows for kind, it in seen.items()},
@@ -51,6 +54,13 @@ def _look(
     return judge_live(
         line, candidate, monitor, environment=environment, since=since, spans=spans, kept=kept
     )
+
+
+def _linked(line: Line, path: Path | None) -> str:
+    if path is None:
+        return ""
+    address = f"{line.settings.pages_url}/{path.relative_to(line.settings.pages)}"
+    return f"[The report, with pictures]({address})\n\n"
 
 
 def _not_watched(seen: Iterable[Seen]) -> str:

@@ -117,6 +117,7 @@ class Demo:
         endpoint = f"{settings.gateway_url}/{PRODUCTION}/{MODEL}/predict"
         self.story.links = [
             ("summary", page.as_uri()),
+            ("what is live", settings.pages_url),
             ("Prefect UI", f"http://127.0.0.1:{settings.prefect_port}"),
             ("MLflow UI", settings.registry_url),
             ("gateway", f"{settings.gateway_admin_url}/dashboard/"),

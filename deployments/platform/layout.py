@@ -12,7 +12,7 @@ from andon.errors import PlatformError
 from andon.settings import Settings
 
 STATE_FORMAT = "2"
-OPEN = ("logs", "store", "inference", "feedback", "mlartifacts", "prefect", "dvc")
+OPEN = ("logs", "store", "inference", "feedback", "mlartifacts", "prefect", "dvc", "pages")
 # Program files may name a database's password; the sockets let in whoever reaches them.
 CLOSED = ("conf.d",)
 

@@ -126,6 +126,7 @@ def _ports(settings: Settings) -> Iterator[str]:
         "Prefect": settings.prefect_port,
         "the gateway": settings.gateway_port,
         "the gateway's admin": settings.gateway_admin_port,
+        "the pages": settings.pages_port,
     }
     if settings.mlflow_url is None:
         wanted["MLflow"] = settings.mlflow_port

@@ -80,7 +80,7 @@ def traefik_binary() -> str | None:
 def platform(settings: Settings) -> list[Program]:
     """In the order of their dependence."""
     own = [mlflow(settings)] if settings.mlflow_url is None else []
-    found = [gateway(settings), prefect(settings), *own, worker(settings)]
+    found = [gateway(settings), pages(settings), prefect(settings), *own, worker(settings)]
     return [postgres.program(settings), *found] if settings.database_url is None else found
 
 
@@ -89,6 +89,17 @@ def gateway(settings: Settings) -> Program:
         name="gateway",
         command=[traefik_binary() or "traefik", f"--configFile={static_file(settings)}"],
         folder=settings.state,
+    )
+
+
+def pages(settings: Settings) -> Program:
+    return Program(
+        name="pages",
+        command=[
+            *(sys.executable, "-P", "-m", "deployments.platform.pages"),
+            *("--folder", str(settings.pages), "--port", str(settings.pages_port)),
+        ],
+        folder=settings.project,
     )
 
 

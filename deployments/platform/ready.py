@@ -75,6 +75,11 @@ def _gateway(settings: Settings, info: Info) -> str | None:
     return None
 
 
+def _pages(settings: Settings, info: Info) -> str | None:
+    _ask("GET", f"{settings.pages_url}/healthz")
+    return None
+
+
 def _worker(settings: Settings, info: Info) -> str | None:
     url = f"{settings.prefect_api_url}/work_pools/{POOL}/workers/filter"
     for worker in _ask("POST", url, {}):
@@ -94,6 +99,7 @@ def _ask(method: str, url: str, body: Any = None) -> Any:
 PROBES: dict[str, Callable[[Settings, Info], str | None]] = {
     "postgres": _postgres,
     "gateway": _gateway,
+    "pages": _pages,
     "prefect": _prefect,
     "mlflow": _mlflow,
     "worker": _worker,

@@ -26,7 +26,7 @@ from andon.settings import Settings
 from deployments.platform import ready
 from deployments.platform.up import processes
 
-PROGRAMS = ("postgres", "gateway", "prefect", "mlflow", "worker")
+PROGRAMS = ("postgres", "gateway", "pages", "prefect", "mlflow", "worker")
 EVERY = 0.03  # seconds between two requests
 
 

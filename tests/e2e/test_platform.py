@@ -30,7 +30,7 @@ from deployments.platform.up import down, processes, up
 
 pytestmark = pytest.mark.slow
 
-NAMES = ["postgres", "gateway", "prefect", "mlflow", "worker"]
+NAMES = ["postgres", "gateway", "pages", "prefect", "mlflow", "worker"]
 TINY_SERVER = REPOSITORY / "tests" / "contract" / "tiny_server.py"
 PROBE_FLOW = """
 import json, os, pathlib, time

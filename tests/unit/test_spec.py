@@ -230,8 +230,9 @@ def test_an_empty_settings_file_is_enough():
     assert found.state == REPOSITORY / ".andon"
     ports = (
         found.prefect_port, found.mlflow_port, found.gateway_port, found.gateway_admin_port,
+        found.pages_port,
     )  # fmt: skip
-    assert ports == (4200, 4201, 4202, 4203)
+    assert ports == (4200, 4201, 4202, 4203, 4204)
 
 
 def test_overrides_win_over_the_file():

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from andon.adapters.ledger import schema as t
+from andon.adapters.ledger.history import HistoryBook
 from andon.adapters.ledger.incidents import IncidentBook
 from andon.adapters.ledger.measures import MeasureBook
 from andon.adapters.ledger.releases import ReleaseBook
@@ -17,7 +18,7 @@ from andon.errors import LineError
 from andon.verdict import Verdict
 
 
-class Ledger(ReleaseBook, IncidentBook, MeasureBook):
+class Ledger(ReleaseBook, IncidentBook, MeasureBook, HistoryBook):
     """One database. Every write is one transaction; `clock` gives epoch seconds."""
 
     def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time) -> None:
