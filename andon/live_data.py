@@ -6,17 +6,21 @@ seen all that is usual.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import hypergeom
+from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from andon.drift import outside_p
 from andon.profile import Counts, Feature, counts
 from andon.summary import Summary, Tally
 from andon.verdict import Verdict
 from andon.windows import Finding, benjamini_hochberg, judged
+
+WIDE, ENOUGH = 40, 200
 
 
 class Rise(NamedTuple):
@@ -29,8 +33,22 @@ class Rise(NamedTuple):
 
 
 def more_p(reference: int, of: int, window: int, rows: int) -> float:
-    """One-sided p of Fisher's exact test: the window's share is above the reference's."""
-    return float(hypergeom.sf(window - 1, of + rows, reference + window, rows))
+    """One-sided p of Fisher's exact test: the window's share is above the reference's.
+
+    The hypergeometric chances of `window` and more of all such rows being the window's are summed
+    from the first on; further than WIDE standard deviations above the mean there is nothing.
+    """
+    such, total = reference + window, of + rows
+    mean = such * rows / total
+    spread = math.sqrt(mean * (1 - such / total) * of / max(total - 1, 1))
+    most = min(such, rows, max(window, math.ceil(mean + WIDE * spread)) + ENOUGH)
+    k = np.arange(window, most + 1)
+    chances = _log_choose(such, k) + _log_choose(total - such, rows - k)
+    return float(min(1.0, np.exp(chances - _log_choose(total, rows)).sum()))
+
+
+def _log_choose(n: int, k: NDArray[np.int64] | int) -> Any:
+    return gammaln(n + 1) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n, k) + 1)
 
 
 def rises(feature: Feature, tally: Tally) -> list[Rise]:

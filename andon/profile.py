@@ -9,16 +9,18 @@ function over the same bins, so that their counts can be compared as they are:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from andon.errors import DataError
 from serving.bundle import Column, Kind
 from serving.frame import microseconds_to_days
+
+if TYPE_CHECKING:
+    import polars as pl  # monitoring does without it
 
 Counts = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -65,6 +67,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def build(table: pl.DataFrame, columns: list[Column], scores: Numbers) -> Profile:
     """Make bins from reference rows and count them."""
+    import polars as pl
+
     features = [_counted(_bins(c, _of(table, c.name)), _of(table, c.name)) for c in columns]
     said = pl.Series("score", scores, pl.Float64)
     score = _counted(_bins(Column("score", "number"), said), said)
@@ -73,6 +77,8 @@ def build(table: pl.DataFrame, columns: list[Column], scores: Numbers) -> Profil
 
 def summarize(table: pl.DataFrame, profile: Profile, scores: Numbers) -> Profile:
     """Count other rows over the bins of `profile`; a column that is missing is all null."""
+    import polars as pl
+
     features = [_counted(feature, _of(table, feature.name)) for feature in profile.features]
     score = _counted(profile.score, pl.Series("score", scores, pl.Float64))
     return Profile(table.height, features, score)
@@ -116,6 +122,8 @@ def labels(feature: Feature) -> list[str]:
 
 def as_numbers(values: pl.Series) -> Numbers:
     """A column of any kind but category as float64: dates in days since 1970, null as NaN."""
+    import polars as pl
+
     if isinstance(values.dtype, pl.Datetime):
         since_epoch = values.cast(pl.Datetime("us")).cast(pl.Int64)
         # Not divided by Polars, which multiplies with the reciprocal: off by one bit from serving.
@@ -142,12 +150,16 @@ def from_json(raw: bytes) -> Profile:
 
 
 def _of(table: pl.DataFrame, name: str) -> pl.Series:
+    import polars as pl
+
     if name in table.columns:
         return table[name]
     return pl.Series(name, [None] * table.height, pl.Null)
 
 
 def _bins(column: Column, values: pl.Series) -> Feature:
+    import polars as pl
+
     if column.kind == "category":
         texts = values.cast(pl.String).drop_nulls().value_counts(name="n")
         ranked: list[str] = texts.sort(["n", values.name], descending=[True, False])[
@@ -192,6 +204,8 @@ def _moments(real: Numbers) -> dict[str, Any]:
 
 
 def _category_counts(feature: Feature, values: pl.Series) -> Counts:
+    import polars as pl
+
     found = np.zeros(len(feature.top) + 3, dtype=np.int64)
     rarer, unseen, null = len(feature.top), len(feature.top) + 1, len(feature.top) + 2
     places = {name: i for i, name in enumerate(feature.top)} | dict.fromkeys(feature.rare, rarer)

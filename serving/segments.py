@@ -49,7 +49,7 @@ class Pace:
 
     interval: float = 0.25
     capacity_bytes: int = 64 * 2**20  # about; and one request more
-    rotate_bytes: int = 64 * 2**20
+    rotate_bytes: int = 16 * 2**20
     rotate_seconds: float = 3_600.0
 
 

@@ -17,6 +17,7 @@ from serving.bundle import Samples, read_samples
 
 PIN, MARK = "X-Andon-Version", {"X-Andon-Probe": "1"}
 PATIENCE = 2.0
+NO_ROUTE = "404 page not found"  # Traefik's own words; a prediction server says it in JSON
 
 
 class GatewayProbe:
@@ -45,7 +46,8 @@ class GatewayProbe:
         a client would, so that the gateway makes a copy. What goes wrong there says nothing of the
         candidate: it makes no pair, and is not counted.
 
-        Raises GatewayError if the gateway itself is not there: that says nothing of the version.
+        Raises GatewayError if the gateway itself is not there, or has not read its routes: that
+        says nothing of the version.
         """
         samples = read_samples(bundle)
         url = f"{self._settings.gateway_url}/{environment}/{model}/predict"
@@ -78,6 +80,8 @@ def _ask(
         raise GatewayError(f"the gateway does not answer at {url}: {error}") from None
     except (httpx.HTTPError, ValueError) as error:
         return Probe(sent=1, failed=1, example=f"{type(error).__name__}: {error}"), None
+    if reply.status_code == httpx.codes.NOT_FOUND and reply.text.strip() == NO_ROUTE:
+        raise GatewayError(f"the gateway has no route {url}: it was started just now, or edited")
     if body is None:
         example = f"HTTP {reply.status_code}: {reply.text[:200]}"
         return Probe(sent=1, failed=1, example=example), None

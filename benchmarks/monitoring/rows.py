@@ -24,7 +24,7 @@ MOVED = (0.1, 0.15, 0.2)  # standard deviations by which a modest shift moves th
 
 # A segment of the log is as the prediction server writes it: the same schema, the same batches.
 BATCH = 256
-SEGMENT = 64 * 2**20
+SEGMENT = 16 * 2**20
 
 
 @dataclass(frozen=True)

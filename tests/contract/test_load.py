@@ -37,6 +37,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.seconds, self.status, self.wrong, self.champion = 0.0, 200, False, "1"
+        self.routes = True
         self.asked: Counter[tuple[str | None, str | None]] = Counter()
         self.lock = threading.Lock()
         this = self
@@ -53,7 +54,7 @@ class Gateway:
                 version = pinned or this.champion
                 x = body["records"][0]["x"] + (0.5 if this.wrong and version == "2" else 0)
                 said = {"version": version, "predictions": [{"id": "?", "value": float(x)}]}
-                raw = msgspec.json.encode(said)
+                raw = msgspec.json.encode(said) if this.routes else b"404 page not found\n"
                 self.send_response(this.status)
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()
@@ -112,6 +113,14 @@ def test_a_probe_of_both_has_both_answers(settings, spec, gateway):
 def test_without_a_mirror_the_champion_is_asked_by_its_name(settings, spec, gateway):
     probed(settings, spec, N, against="1")
     assert gateway.asked == {("2", "1"): N, ("1", "1"): N}
+
+
+def test_a_gateway_without_the_route_says_nothing_of_the_version(settings, spec, gateway):
+    gateway.status = 404
+    assert probed(settings, spec, N).failed == N, "that was the version's own answer"
+    gateway.routes = False
+    with pytest.raises(GatewayError, match="has no route"):
+        probed(settings, spec, N)
 
 
 def test_a_wrong_answer_is_counted_and_compared_too(settings, spec, gateway):
