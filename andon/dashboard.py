@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from urllib.parse import quote
 
 from andon.drawn import strip
 from andon.monitor_page import LOOKS, RUNS, WORDS, gate_of, moment, told
@@ -71,7 +70,7 @@ def _place(it: Place) -> str:
     )
     rows = [(kind, list(said)[-RUNS:]) for kind, said in it.runs.items() if said]
     picture = f'<img src="{strip(rows, RUNS)}" alt="{escape(told(rows))}">' if rows else ""
-    link = f'<p><a href="{quote(it.page)}">The latest report</a></p>' if it.page else ""
+    link = f'<p><a href="{escape(it.page)}">The latest report</a></p>' if it.page else ""
     look = "bad" if it.incidents else LOOKS[outcome]
     return (
         f'<article class="{look}"><h2>{escape(it.environment)} / {escape(it.model)}</h2>'
