@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from andon.spec import NAME, Frozen
+from andon.spec.notify import Route
 
 Name = Annotated[str, Field(pattern=NAME, max_length=40)]
 DOCKER_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,59}$"
@@ -87,6 +88,7 @@ class Settings(Frozen):
     )
     image: Literal["auto", "off", "required"] = "auto"
     base_image: str = "python:3.11-slim"
+    notify: tuple[Route, ...] = Field((), description="who is told of incidents")
     environments: dict[Name, Environment] = Field(
         default_factory=lambda: {"staging": Environment(), "production": Environment()}
     )

@@ -17,6 +17,7 @@ from deployments import release_cli
 from deployments.data_cli import data
 from deployments.expectations_cli import app as expectations_app
 from deployments.incidents_cli import incidents as incidents_app
+from deployments.notify_cli import notify
 
 app = typer.Typer(
     help="A delivery line for machine-learning models: a commit goes in, live traffic comes out.",
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(expectations_app, name="expectations")
 app.add_typer(data, name="data")
 app.add_typer(incidents_app, name="incidents")
+app.add_typer(notify, name="notify")
 out = Console(highlight=False)
 Model = Annotated[str, typer.Argument(help="A model project: a folder under models/.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the run and do not wait for it.")]

@@ -8,6 +8,7 @@ from flows.parameters import Environment, Model, Trigger
 from tasks.act import act_on
 from tasks.line import at_work
 from tasks.monitor import watch
+from tasks.notices import send_notices
 from tasks.pages import show_all
 from tasks.results import Watched
 
@@ -21,4 +22,5 @@ def monitor(
         watched = watch(job, environment)
         act_on(job, environment, watched)
         show_all(job)
+        send_notices()
         return watched

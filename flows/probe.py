@@ -7,6 +7,7 @@ from prefect import flow
 from flows.parameters import Environment, Model, Trigger
 from tasks.act import act_on
 from tasks.line import at_work
+from tasks.notices import send_notices
 from tasks.pages import show_all
 from tasks.probe import look
 from tasks.results import Watched
@@ -21,4 +22,5 @@ def probe(
         seen = look(job, environment)
         act_on(job, environment, seen)
         show_all(job)
+        send_notices()
         return seen

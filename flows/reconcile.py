@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks.notices import send_notices
 from tasks.reconcile import (
     end_the_dead,
     free_the_dead,
@@ -23,5 +24,6 @@ def reconcile() -> dict[str, str]:
         **end_the_dead(),
         **free_the_dead(),
         **resend_alerts(),
+        **send_notices(),
         **mend_registry(),
     }

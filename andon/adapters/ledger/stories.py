@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from andon.adapters.ledger import schema as t
 from andon.adapters.ledger.alerts import AlertBook
+from andon.adapters.ledger.notices import NoticeBook
 from andon.adapters.ledger.rows import Incident
 from andon.errors import LineError
 
@@ -15,7 +16,7 @@ CLOSED = "closed"
 SILENT = ("open", "retraining", "returning")  # states that are no news for people by themselves
 
 
-class StoryBook(AlertBook):
+class StoryBook(AlertBook, NoticeBook):
     """States and stories; each change is one transaction, and nobody else's is in between."""
 
     def tell(self, incident: str, what: str, state: str | None = None) -> None:
@@ -73,9 +74,6 @@ class StoryBook(AlertBook):
     def _tell(self, tx: sa.Connection, incident: str, what: str) -> None:
         values = {"incident": incident, "what": what, "at": self.clock()}
         tx.execute(t.incident_events.insert().values(values))
-
-    def _notice(self, tx: sa.Connection, incident: str, kind: str, message: str) -> None:
-        """A message for people; `kind`: opened, update or clear."""
 
     def _lock(self, tx: sa.Connection, incident: str) -> str:
         """Nobody else changes it until this transaction ends; returns its state."""
