@@ -25,6 +25,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import concept  # noqa: E402
 import rates  # noqa: E402
+import soak  # noqa: E402
 from rows import CALM, SCENES, cells, log  # noqa: E402
 
 SIZES = (200, 1_000, 50_000)
@@ -183,7 +184,7 @@ def main() -> None:
     when = datetime.now(UTC).date().isoformat()
     load = f"Load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores; {when}."
     alarms = alarm_table(given.windows, given.peer_windows, pythons)
-    tables = [fast, alarms, incident_lines(), concept.lines()]
+    tables = [fast, alarms, incident_lines(), soak.lines(), concept.lines()]
     text = "\n\n".join("\n".join(it) for it in [*tables, [load]])
     print(text)
     if given.write:
