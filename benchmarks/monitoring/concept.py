@@ -54,20 +54,20 @@ def lines() -> list[str]:
     block = QualityMonitor(kind="quality").min_labels
     found = [
         f"Quality on labels, {GOOD} at training, margin {MARGIN}, blocks of {block}, "
-        f"{' or '.join(map(str, STREAMS.values()))} streams each: alarms within {CALM} blocks without a change, and labels from a "
-        f"change to the alarm:",
+        f"{' or '.join(map(str, STREAMS.values()))} streams each: alarms within {CALM} blocks "
+        f"without a change, and labels from a change to the alarm:",
         "",
         "| | alarmed | median | longest |",
         "| --- | --- | --- | --- |",
     ]
-    for metric in STREAMS:
+    for metric, streams in STREAMS.items():
         calm = {"stays": GOOD, "is worse by exactly the margin": GOOD - MARGIN}
         for what, value in {**calm, **CHANGES}.items():
             rng = np.random.default_rng(8)
             blocks = CALM if what in calm else AFTER
-            seen = [alarm(metric, value, blocks, rng) for _ in range(STREAMS[metric])]
+            seen = [alarm(metric, value, blocks, rng) for _ in range(streams)]
             when = [it for it in seen if it is not None]
-            share = f"{100 * len(when) / STREAMS[metric]:.1f} %"
+            share = f"{100 * len(when) / streams:.1f} %"
             times = f"{statistics.median(when):,g} | {max(when):,}" if when else " | "
             found.append(f"| {metric} {what} | {share} | {times} |")
             print(found[-1], file=sys.stderr, flush=True)
