@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from andon.paired import wilson
 from andon.spec import ServiceMonitor
-from andon.verdict import Verdict
+from andon.verdict import Outcome, Verdict
 from andon.windows import Finding, judged
 
+DAYS, FEW = 7, 20  # days of history; requests in an hour, with fewer of which nothing is usual
 SLOW_SHARE = 0.05  # of requests may be slower than the 95th percentile
 
 
@@ -53,6 +54,27 @@ def service(looks: Sequence[Look], monitor: ServiceMonitor) -> list[Verdict]:
 
 
 NOTHING = Finding(None, 0, "nothing was sent")
+
+
+def volume(now: float, before: Sequence[float], monitor: ServiceMonitor) -> Verdict | None:
+    """Clients' requests of the last hour against those of the same hour of earlier days.
+
+    Fails under `drop` of the least of them: nights and weekends are among them, so that no rhythm
+    has to be known. None with fewer than DAYS of them, or where an hour without is usual.
+    """
+    if len(before) < DAYS or min(before) < FEW:
+        return None
+    least = min(before)
+    share = now / least
+    outcome = Outcome.FAIL if share < monitor.drop else Outcome.PASS
+    detail = (
+        f"{now:,.0f} requests in the last hour; at this time of the last {len(before)} days "
+        f"{least:,.0f} at least"
+    )
+    return Verdict(
+        check="service: volume", outcome=outcome, value=share, limit=monitor.drop, n=len(before),
+        detail=detail,
+    )  # fmt: skip
 
 
 def _answers(it: Look) -> Finding:

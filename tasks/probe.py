@@ -9,12 +9,13 @@ from itertools import groupby
 
 from andon.adapters.knocking import counted, knock
 from andon.adapters.ledger import Measure, Release
+from andon.adapters.ledger.measures import KEPT_SECONDS
 from andon.adapters.readings import CPU, Reading, of_platform, of_server
 from andon.adapters.targets import local_target
 from andon.checks import above
 from andon.ports import Traffic, server_name
 from andon.resources import Series, judge
-from andon.service import Look, service
+from andon.service import Look, service, volume
 from andon.spec import ResourceMonitor, ServiceMonitor
 from andon.verdict import Verdict
 from tasks.line import Job, Line, keep, line_for, show, station, verdict_table
@@ -76,7 +77,35 @@ def _service(
         "requests at a look": [it.requests or 0.0 for it in reversed(looks)],
         "errors": [it.errors or 0.0 for it in reversed(looks)],
     }
-    return tuple(service(looks, monitor)), _lines(shown)
+    verdicts = service(looks, monitor)
+    traffic_now = _volume(line, environment, model, monitor)
+    return (*verdicts, *([traffic_now] if traffic_now else [])), _lines(shown)
+
+
+def _volume(line: Line, environment: str, model: str, monitor: ServiceMonitor) -> Verdict | None:
+    """Of all that served it: a release changes no client's habits."""
+    now = time.time()
+    hours = hourly(line.ledger.measures(environment, model, now - KEPT_SECONDS), now)
+    before = [hours[it] for it in range(24, 14 * 24, 24) if it in hours]
+    return volume(hours.get(0, 0.0), before, monitor) if 0 in hours else None
+
+
+def hourly(measures: Sequence[Measure], now: float) -> dict[int, float]:
+    """Clients' requests by how many hours ago; an hour in which nobody looked is not there."""
+    found: dict[int, float] = {}
+    before: dict[str, float] = {}
+    for at, group in groupby(measures, key=lambda it: it.at):
+        figures = {it.what: it.value for it in group}
+        counters = {what: n for what, n in figures.items() if what.startswith(REQUESTS)}
+        if not counters:
+            continue
+        came = -figures.get(SENT, 0.0)  # ours
+        for what, n in counters.items():
+            came += n if n < before.get(what, 0.0) else n - before.get(what, n)
+            before[what] = n
+        hour = int((now - at) // 3_600)
+        found[hour] = found.get(hour, 0.0) + max(0.0, came)
+    return found
 
 
 def _counters(server: str, traffic: Traffic, slow: float) -> dict[str, float]:

@@ -86,6 +86,7 @@ class ServiceMonitor(Frozen):
     requests: int = Field(5, ge=1, le=1_000, description="sent at each look")
     p95_ms: float = Field(500.0, gt=0)
     error_rate: float = Field(0.01, ge=0, le=1)
+    drop: Fraction = Field(0.2, description="of the least that clients send at this hour")
     persistence: Persistence = Persistence()
     action: Action = "notify"
     severity: Severity = "critical"

@@ -11,7 +11,7 @@ from release_kit import PRODUCTION, Place, place
 from support import wait_until
 
 from andon.adapters import knocking
-from andon.adapters.ledger import Ledger, open_ledger
+from andon.adapters.ledger import Ledger, Measure, open_ledger
 from andon.adapters.readings import FILES, MEMORY, of_platform
 from andon.spec import ModelSpec, ResourceMonitor, ServiceMonitor
 from andon.verdict import Outcome, Verdict
@@ -144,6 +144,20 @@ def test_figures_are_kept_by_place_and_let_go_in_time(ledger):
     ledger.add_measures(PRODUCTION, model, {})
     assert ledger.measures(PRODUCTION, model) == []
     assert len(ledger.measures(PRODUCTION, "another")) == 1
+
+
+def test_requests_by_the_hour_leave_out_ours_and_survive_a_restart_of_the_gateway():
+    def look(hours_ago: float, requests: float, server: str = "a") -> list[Measure]:
+        figures = {probe.SENT: 5.0, f"{probe.REQUESTS} of {server}": requests}
+        at = 1_000_000 - 3_600 * hours_ago
+        return [Measure(PRODUCTION, "churn", what, n, at) for what, n in figures.items()]
+
+    looks = [
+        *look(2.9, 1_000), *look(2.5, 1_105), *look(1.5, 50), *look(0.5, 255), *look(0.2, 40, "b"),
+        *look(0.1, 145, "b"),
+    ]  # fmt: skip
+    found = probe.hourly(looks, 1_000_000)
+    assert found == {2: 100.0, 1: 45.0, 0: 300.0}
 
 
 def test_small_pictures_of_readings():

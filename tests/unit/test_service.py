@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from andon.service import Look, service
+from andon.service import Look, service, volume
 from andon.spec import ServiceMonitor
 from andon.verdict import Outcome, Verdict
 
@@ -54,6 +54,15 @@ def test_without_counters_or_looks_it_cannot_tell():
     assert judged(blind)["errors"].outcome is Outcome.INCONCLUSIVE
     assert judged(blind)["answers"].outcome is Outcome.PASS
     assert {it.outcome for it in judged().values()} == {Outcome.INCONCLUSIVE}
+
+
+def test_a_silence_that_is_unusual_at_this_hour_fails_and_a_weekend_does_not():
+    week = [900.0, 950.0, 1_000.0, 980.0, 930.0, 120.0, 100.0]
+    assert volume(15.0, week, MONITOR).outcome is Outcome.FAIL
+    assert volume(0.0, week, MONITOR).detail.startswith("0 requests in the last hour")
+    assert volume(95.0, week, MONITOR).outcome is Outcome.PASS
+    assert volume(0.0, week[:6], MONITOR) is None, "six days are no week"
+    assert volume(0.0, [*week[:6], 3.0], MONITOR) is None, "hours of three requests are usual"
 
 
 counts = st.integers(0, 50)
