@@ -17,7 +17,7 @@ from scipy.special import gammaln
 from andon.drift import outside_p
 from andon.profile import Counts, Feature, counts
 from andon.summary import Summary, Tally
-from andon.verdict import Verdict
+from andon.verdict import Outcome, Verdict
 from andon.windows import Finding, benjamini_hochberg, judged
 
 WIDE, ENOUGH = 40, 200
@@ -92,6 +92,24 @@ def live_data(
         judged(f"data: {it.name}", rise, [look[it.name] for look in found], need)
         for it in features
     ]  # fmt: skip
+
+
+def repeated(again: int, rows: int, *, limit: float, min_rows: int) -> Verdict:
+    """Rows that are in the log twice, as of a file that was copied: `again` of `rows`.
+
+    What is there twice is counted twice by all other checks. Fails above `limit`.
+    """
+    check = "data: repeated ids"
+    if rows < max(min_rows, 1):
+        detail = f"{rows} rows, wanted at least {min_rows}"
+        return Verdict(
+            check=check, outcome=Outcome.INCONCLUSIVE, limit=limit, n=rows, detail=detail
+        )
+    share = again / rows
+    return Verdict(
+        check=check, outcome=Outcome.FAIL if share > limit else Outcome.PASS, value=share,
+        limit=limit, n=rows, detail=f"{again:,} of {rows:,} rows have an id that another one has",
+    )  # fmt: skip
 
 
 def _look(

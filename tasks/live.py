@@ -11,6 +11,7 @@ from andon.adapters.ledger import Candidate
 from andon.adapters.live import Live, Wanted, summarised
 from andon.adapters.projects import metric_of
 from andon.estimate import estimate
+from andon.live_data import repeated
 from andon.monitoring import cut_for, verdicts
 from andon.spec import DataMonitor, DriftMonitor, EstimateMonitor
 from andon.summary import Cut, Summary
@@ -62,10 +63,17 @@ def judge_live(
         found: tuple[Verdict, ...] = (_estimate(line, candidate, reference, windows, monitor),)
     else:
         found = verdicts(monitor, reference, windows, live.masked)
+    if isinstance(monitor, DataMonitor):
+        found += (_repeated(live, monitor),)
     newest = windows[0] if windows else None
     span, rows = (newest.span, newest.rows) if newest else ((0.0, 0.0), 0)
     table = _table(found, windows, live)
     return Seen(span, rows, live.masked, found, table, newest, reference)
+
+
+def _repeated(live: Live, monitor: DataMonitor) -> Verdict:
+    again, rows = live.repeated
+    return repeated(again, rows, limit=monitor.repeated, min_rows=monitor.min_rows)
 
 
 def _estimate(

@@ -54,7 +54,10 @@ class Parsed:
 
 def read_segment(path: Path) -> tuple[list[Batch], int]:
     """What is in a segment, up to where its writer is, or was when it was killed."""
-    found = parse(path.read_bytes())  # not mapped: its writer takes half batches back
+    try:
+        found = parse(path.read_bytes())  # not mapped: its writer takes half batches back
+    except FileNotFoundError:  # tidied away meanwhile
+        return [], 0
     return found.batches, found.corrupt
 
 

@@ -6,6 +6,7 @@ Predictions are in Arrow streams (`serving/segments.py`), labels in lines (`serv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -137,7 +138,7 @@ def _batches(
     found: list[Batch] = []
     corrupt = 0
     first = int(since * 1e6)  # no row before this is wanted
-    for ended, path in sorted(((it.stat().st_mtime, it) for it in paths), reverse=True):
+    for ended, path in newest_first(paths):
         if (ended + CLOCKS) * 1e6 < first:
             break
         batches, bad = read_segment(path)
@@ -150,6 +151,15 @@ def _batches(
                 first = int(np.partition(times, -latest)[-latest])
     found = [it.part(it.times >= first) for it in found]
     return _last(found, latest), corrupt
+
+
+def newest_first(paths: Iterable[Path]) -> list[tuple[float, Path]]:
+    """Files by when they were last written to; what is tidied away meanwhile is left out."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path))
+    return sorted(found, reverse=True)
 
 
 def answered(times: NDArray[np.int64], spans: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:

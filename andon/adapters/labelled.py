@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from andon.adapters.arrow_segments import OUTPUT, whole
-from andon.adapters.inference_log import CLOCKS, Spans, answered
+from andon.adapters.inference_log import CLOCKS, Spans, answered, newest_first
 from andon.labels import Arrived
 from andon.settings import Settings
 
@@ -133,7 +133,7 @@ def _asked(id_: str) -> float:
 def _predictions(folder: Path, wanted: Wanted) -> tuple[pa.Array, Times, pa.Array, int]:
     """Ids, times and the wanted output of the newest predictions; damaged batches."""
     ids, times, said, damaged, many = [], [], [], 0, 0
-    for ended, path in _newest_first(folder):
+    for ended, path in newest_first(folder.glob("*.arrows")):
         if ended + CLOCKS < wanted.since or many >= MOST:
             break
         try:
@@ -165,16 +165,6 @@ def _together(parts: list[pa.Array]) -> pa.Array:
     if len({it.type for it in parts}) > 1:
         parts = [it.cast(pa.string()) for it in parts]
     return pa.concat_arrays(parts)
-
-
-def _newest_first(folder: Path) -> list[tuple[float, Path]]:
-    found = []
-    for path in folder.glob("*.arrows"):
-        try:
-            found.append((path.stat().st_mtime, path))
-        except FileNotFoundError:
-            continue  # tidied away meanwhile
-    return sorted(found, reverse=True)
 
 
 def _labels(folder: Path) -> tuple[dict[str, _Label], int]:

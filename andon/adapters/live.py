@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from andon.adapters.arrow_segments import INPUT, OUTPUT, whole
-from andon.adapters.inference_log import CLOCKS, Spans, answered
+from andon.adapters.inference_log import CLOCKS, Spans, answered, newest_first
 from andon.profile import Feature, Numbers
 from andon.settings import Settings
 from andon.summary import Coded, Groups, Summary, Tally, tallies
@@ -23,6 +23,7 @@ from serving.frame import microseconds_to_days
 AT_ONCE = 16_384  # rows that are counted together: they stay in the processor's cache
 Ranks = NDArray[np.intp]  # of rows: 0 is the newest
 NOT_NOW = -1
+IDS = 100_000  # of the newest rows, in which one that came twice is looked for
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,23 @@ class Wanted:
 
 @dataclass
 class Live:
-    """Summaries by number, 0 being that of the newest rows; batches left out; columns masked."""
+    """Summaries by number, 0 being that of the newest rows; batches left out; columns masked.
+
+    `ids`: of the newest IDS rows, about.
+    """
 
     pieces: dict[int, Summary] = field(default_factory=dict)
     corrupt: int = 0
     masked: frozenset[str] = frozenset()
+    ids: list[pa.Array] = field(default_factory=list)
+
+    @property
+    def repeated(self) -> tuple[int, int]:
+        """Rows whose id was there already, and rows that were looked at."""
+        if not self.ids:
+            return 0, 0
+        every = pa.chunked_array(self.ids)
+        return len(every) - len(every.unique()), len(every)
 
     def add(self, number: int, summary: Summary) -> None:
         kept = self.pieces.get(number)
@@ -77,7 +90,7 @@ def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[Row
     has its rank already, and is done with. Only files that several servers wrote at once are
     held together.
     """
-    found = sorted(((it.stat().st_mtime, it) for it in paths), reverse=True)
+    found = newest_first(paths)
     first = int(wanted.since * 1e6)
     ends = [int((ended + CLOCKS) * 1e6) for ended, _ in found]
     held: list[Rows] = []
@@ -114,7 +127,10 @@ class Rows:
 
 
 def _read(path: Path, spans: Spans | None, live: Live) -> list[Rows]:
-    segment = whole(path.read_bytes())  # not mapped: its writer takes half batches back
+    try:
+        segment = whole(path.read_bytes())  # not mapped: its writer takes half batches back
+    except FileNotFoundError:  # tidied away meanwhile
+        return []
     live.corrupt += segment.corrupt
     if not segment.batches:
         return []
@@ -154,6 +170,8 @@ def _count_in_parts(
         now = (mine >= 0) & (mine < wanted.latest)
         if now.any():
             part = _part(rows, start, now)
+            if sum(map(len, live.ids)) < IDS:
+                live.ids += part.table["id"].chunks
             count(live, part, mine[now] // wanted.piece, features, said)
 
 

@@ -34,6 +34,7 @@ class DataMonitor(Frozen):
     kind: Literal["data"] = "data"
     alpha: Fraction = 0.01
     rise: Fraction = Field(0.02, description="smallest share of rows more that matters")
+    repeated: Fraction = Field(0.01, description="share of rows that may have another one's id")
     min_rows: int = Field(500, ge=1)
     window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
     persistence: Persistence = Persistence()

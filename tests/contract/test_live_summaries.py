@@ -157,3 +157,14 @@ def test_damaged_segments_are_left_out(settings, garbage):
     log(settings, rows)
     settings.inference_log.joinpath(*PLACE, "1", "5-5.arrows").write_bytes(garbage)
     assert counted(summarised(settings, *PLACE, EVERY, FEATURES), "age") == expected(rows, 1)
+
+
+def test_a_segment_that_was_copied_is_found(settings):
+    log(settings, draw(600, seed=4))
+    once = summarised(settings, *PLACE, EVERY, FEATURES, SCORE)
+    assert once.repeated == (0, 600)
+    (path,) = settings.inference_log.joinpath(*PLACE, "1").glob("*")
+    copy = path.with_name(f"9{path.name}")
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, (path.stat().st_mtime, path.stat().st_mtime))
+    assert summarised(settings, *PLACE, EVERY, FEATURES, SCORE).repeated == (600, 1_200)

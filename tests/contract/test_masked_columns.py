@@ -101,7 +101,10 @@ def test_scores_unlike_those_of_training_are_seen(line):
 def test_the_data_monitor_watches_the_same_columns(line):
     live(line.settings, ["city"])
     found = seen(line, DataMonitor(min_rows=100))
-    assert [(it.check, it.outcome) for it in found.verdicts] == [("data: age", Outcome.PASS)]
+    assert [(it.check, it.outcome) for it in found.verdicts] == [
+        ("data: age", Outcome.PASS),
+        ("data: repeated ids", Outcome.PASS),
+    ]
 
 
 def test_what_is_not_watched_is_told(line):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import fisher_exact
 
 from andon import profile
-from andon.live_data import live_data, more_p
+from andon.live_data import live_data, more_p, repeated
 from andon.profile import Feature
 from andon.summary import Summary, Tally
 from andon.verdict import Outcome
@@ -88,3 +88,11 @@ def test_more_p_is_fishers():
     table = [[9, 191], [10, 890]]
     expected = fisher_exact(table, alternative="greater").pvalue
     assert more_p(10, 900, 9, 200) == pytest.approx(expected)
+
+
+def test_rows_that_are_there_twice_are_told():
+    found = repeated(30, 2_000, limit=0.01, min_rows=500)
+    assert found.outcome is Outcome.FAIL
+    assert found.detail == "30 of 2,000 rows have an id that another one has"
+    assert repeated(20, 2_000, limit=0.01, min_rows=500).outcome is Outcome.PASS
+    assert repeated(30, 300, limit=0.01, min_rows=500).outcome is Outcome.INCONCLUSIVE
