@@ -104,10 +104,9 @@ def _last_verdicts(found: Parts, shown: list[Place]) -> Table:
 
 def _last_verdict(found: Parts, place: Place) -> str:
     subject = f"v{place.version} in {place.environment}"
-    mine = [it for it in found.ledger.verdicts(place.model) if it.subject == subject]
-    if not mine:
+    last = found.ledger.latest_verdicts(place.model, subject)
+    if not last:
         return ""
-    last = [it for it in mine if it.station == mine[-1].station and it.run_id == mine[-1].run_id]
     bad = [it for it in last if it.outcome != "pass"]
     word = f"{bad[0].check} {bad[0].outcome}" if bad else "pass"
     word += f", and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -202,10 +201,9 @@ def _lineage(out: Console, found: Parts, release: Release) -> None:
     }
     for key, value in facts.items():
         out.print(f"[bold]{key:<12}[/bold] {escape(value)}")
-    runs = {release.run_id, candidate.run_id}
+    runs = dict.fromkeys((candidate.run_id, release.run_id))
     table = Table("station", "check", "verdict", "n", "detail", box=None)
     table.title, table.title_justify = "\nverdicts", "left"
-    for it in found.ledger.verdicts(release.model):
-        if it.run_id in runs:
-            table.add_row(it.station, it.check, it.outcome, f"{it.n}", escape(it.detail[:120]))
+    for it in (it for run in runs for it in found.ledger.verdicts(release.model, run_id=run)):
+        table.add_row(it.station, it.check, it.outcome, f"{it.n}", escape(it.detail[:120]))
     out.print(table)

@@ -209,8 +209,8 @@ def kept(job: Job, station_name: str, subject: str) -> list[Verdict]:
     fields = Verdict.model_fields
     return [
         Verdict(**{name: getattr(it, name) for name in fields})
-        for it in ledger_of(load_settings()).verdicts(job.model)
-        if (it.run_id, it.station, it.subject) == (job.run_id, station_name, subject)
+        for it in ledger_of(load_settings()).verdicts(job.model, run_id=job.run_id)
+        if (it.station, it.subject) == (station_name, subject)
     ]
 
 

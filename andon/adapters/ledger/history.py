@@ -36,6 +36,20 @@ class HistoryBook:
             found += self._of_station(model, environment, station, runs)
         return sorted(found, key=lambda it: (it.at, it.station))
 
+    def latest_verdicts(self, model: str, subject: str) -> list[VerdictRow]:
+        """What was said last of a subject: by one station of one run; empty if nothing was."""
+        c = t.verdicts.c
+        mine = (c.model == model) & (c.subject == subject)
+        newest = sa.select(c.run_id, c.station).where(mine).order_by(c.seq.desc()).limit(1)
+        columns = [it for it in c if it.name != "seq"]
+        with self.engine.connect() as tx:
+            last = tx.execute(newest).first()
+            if last is None:
+                return []
+            same = mine & (c.run_id == last.run_id) & (c.station == last.station)
+            query = sa.select(*columns).where(same).order_by(c.seq)
+            return [VerdictRow(**row) for row in tx.execute(query).mappings()]
+
     def _of_station(self, model: str, environment: str, station: str, runs: int) -> list[Seen]:
         c = t.verdicts.c
         mine = (c.model == model) & (c.station == station) & c.subject.like(f"% in {environment}")

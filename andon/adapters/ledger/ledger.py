@@ -17,6 +17,9 @@ from andon.adapters.ledger.rows import Candidate, Release, Run, SnapshotRow, Ver
 from andon.errors import LineError
 from andon.verdict import Verdict
 
+WATCHING = ("monitor ", "probe ")  # stations
+WATCHED_SECONDS = 35 * 86_400.0
+
 
 class Ledger(ReleaseBook, IncidentBook, MeasureBook, HistoryBook):
     """One database. Every write is one transaction; `clock` gives epoch seconds."""
@@ -100,7 +103,11 @@ class Ledger(ReleaseBook, IncidentBook, MeasureBook, HistoryBook):
     def add_verdicts(
         self, verdicts: Iterable[Verdict], *, run_id: str, model: str, station: str, subject: str
     ) -> None:
-        """Keep verdicts; the same station of the same run again replaces its earlier ones."""
+        """Keep verdicts; the same station of the same run again replaces its earlier ones.
+
+        Those of monitors and probes are let go after WATCHED_SECONDS: a quarter of a million a
+        month would be there for each model.
+        """
         place = {"run_id": run_id, "model": model, "station": station, "subject": subject}
         same = sa.and_(*(t.verdicts.c[key] == value for key, value in place.items()))
         rows = [
@@ -108,16 +115,27 @@ class Ledger(ReleaseBook, IncidentBook, MeasureBook, HistoryBook):
         ]
         with self.engine.begin() as tx:
             tx.execute(t.verdicts.delete().where(same))
+            if station.startswith(WATCHING):
+                tx.execute(t.verdicts.delete().where(self._outdated(model, station)))
             if rows:
                 tx.execute(t.verdicts.insert(), rows)
 
-    def verdicts(self, model: str, since: float = 0.0) -> list[VerdictRow]:
-        """All verdicts on a model since a time, oldest first."""
+    def _outdated(self, model: str, station: str) -> sa.ColumnElement[bool]:
+        c = t.verdicts.c
+        oldest = self.clock() - WATCHED_SECONDS
+        return (c.model == model) & (c.station == station) & (c.at < oldest)
+
+    def verdicts(
+        self, model: str, since: float = 0.0, run_id: str | None = None
+    ) -> list[VerdictRow]:
+        """All verdicts on a model since a time, of one run if it is given, oldest first."""
         query = (
             sa.select(t.verdicts)
             .where(t.verdicts.c.model == model, t.verdicts.c.at >= since)
             .order_by(t.verdicts.c.seq)
         )
+        if run_id is not None:
+            query = query.where(t.verdicts.c.run_id == run_id)
         with self.engine.connect() as tx:
             rows = tx.execute(query).mappings()
             return [VerdictRow(**{k: v for k, v in row.items() if k != "seq"}) for row in rows]
