@@ -12,6 +12,7 @@ from andon.summary import Cut, Summary
 from andon.verdict import Verdict
 
 PREDICTIONS = "prediction drift"
+LONGEST = 120  # letters of a check's name
 
 
 def cut_for(monitor: DataMonitor | DriftMonitor | EstimateMonitor) -> Cut:
@@ -26,7 +27,7 @@ def verdicts(
     windows: Sequence[Summary],
     masked: Collection[str] = (),
 ) -> tuple[Verdict, ...]:
-    """One a feature; drift also one of the scores. `windows`: the newest first.
+    """One a feature; drift also of the scores, and of those of slices. `windows`: newest first.
 
     Scores are judged within the same error budget as the features. What is `masked` is left out.
     """
@@ -46,6 +47,16 @@ def verdicts(
         for tally, window in zip(tallies, windows, strict=True):
             if window.said is not None:
                 tally[PREDICTIONS] = window.said
+    for part in reference.parts:
+        # A slice with few rows now is silent: it must not keep all the rest from being clear.
+        now = windows[0].parts.get(part.name) if windows else None
+        if part.column in masked or now is None or now.n < monitor.min_rows:
+            continue
+        check = f"{PREDICTIONS} in {part.name}"[:LONGEST]
+        expected[check] = part.score
+        for tally, window in zip(tallies, windows, strict=True):
+            if part.name in window.parts:
+                tally[check] = window.parts[part.name]
     return tuple(
         drift(
             expected, tallies, alpha=monitor.alpha, effect=monitor.effect,

@@ -9,6 +9,7 @@ function over the same bins, so that their counts can be compared as they are:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,7 @@ Numbers = NDArray[np.float64]
 BINS = 20
 TOP = 100
 RARE = 1_000
+PARTS = 10
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,12 +59,28 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.counts[-1]
 
 
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows with one value (as text) of a column, and the scores that a model gave them."""
+
+    column: str
+    value: str
+    score: Feature
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}={self.value}"
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The features of `rows` rows, and the scores that a model gave (on rows it never saw)."""
+    """The features of `rows` rows, and the scores that a model gave (on rows it never saw).
+
+    `parts`: the scores again, of the slices that the spec names.
+    """
 
     rows: int
     features: list[Feature]
     score: Feature
+    parts: list[Part] = []
 
 
 def build(table: pl.DataFrame, columns: list[Column], scores: Numbers) -> Profile:
@@ -73,6 +91,37 @@ def build(table: pl.DataFrame, columns: list[Column], scores: Numbers) -> Profil
     said = pl.Series("score", scores, pl.Float64)
     score = _counted(_bins(Column("score", "number"), said), said)
     return Profile(table.height, features, score)
+
+
+def parts_of(
+    table: pl.DataFrame, scores: Numbers, names: Sequence[str], score: Feature, min_rows: int
+) -> list[Part]:
+    """Of each column that is named, the values with most rows, if they have `min_rows`.
+
+    `scores` (n,) are those of the table's rows, counted over the bins of `score`. Columns of
+    numbers and dates have no parts.
+    """
+    import polars as pl
+
+    found = []
+    for name in names:
+        if name not in table.columns or not _has_parts(table[name].dtype):
+            continue
+        texts = table[name].cast(pl.String)
+        values = (
+            texts.drop_nulls().value_counts(name="n").sort(["n", name], descending=[True, False])
+        )
+        for value, n in values.head(PARTS).iter_rows():
+            if n >= min_rows:
+                mine = pl.Series("score", scores[(texts == value).fill_null(False).to_numpy()])
+                found.append(Part(name, value, _counted(score, mine)))
+    return found
+
+
+def _has_parts(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return dtype == pl.Boolean or isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
 
 
 def summarize(table: pl.DataFrame, profile: Profile, scores: Numbers) -> Profile:

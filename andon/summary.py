@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -69,7 +69,7 @@ class Summary:
     """Some rows: how many, when (microseconds since 1970), and a tally of each feature by name.
 
     `said`: of the scores that the model gave. `unread`: features whose values could not be read,
-    and why; their rows are in no tally.
+    and why; their rows are in no tally. `parts`: `said` again, of slices by name.
     """
 
     rows: int
@@ -78,29 +78,33 @@ class Summary:
     features: dict[str, Tally]
     said: Tally | None
     unread: dict[str, str]
+    parts: dict[str, Tally] = field(default_factory=dict)
 
     def __add__(self, other: Summary) -> Summary:
-        mine, theirs = self.features, other.features
-        both = {
-            name: mine[name] + theirs[name]
-            if name in mine and name in theirs
-            else mine.get(name) or theirs[name]
-            for name in {**mine, **theirs}
-        }
         said = self.said + other.said if self.said and other.said else self.said or other.said
         return Summary(
             self.rows + other.rows,
             min(self.first, other.first),
             max(self.last, other.last),
-            both,
+            _added(self.features, other.features),
             said,
             {**other.unread, **self.unread},
+            _added(self.parts, other.parts),
         )
 
     @property
     def span(self) -> tuple[float, float]:
         """First and last time, in epoch seconds."""
         return self.first / 1e6, self.last / 1e6
+
+
+def _added(mine: Mapping[str, Tally], theirs: Mapping[str, Tally]) -> dict[str, Tally]:
+    return {
+        name: mine[name] + theirs[name]
+        if name in mine and name in theirs
+        else mine.get(name) or theirs[name]
+        for name in {**mine, **theirs}
+    }
 
 
 def tallies(feature: Feature, values: Numbers | Coded, groups: Groups, many: int) -> list[Tally]:

@@ -52,7 +52,8 @@ def judge_live(
     reference, cut = profile.from_json(raw), cut_for(monitor)
     live = (kept or {}).get(cut)
     if live is None:
-        wanted = Wanted(candidate.version, since, cut.latest, cut.piece, spans)
+        of = candidate.version, since, cut.latest, cut.piece
+        wanted = Wanted(*of, spans, reference.parts)
         live = summarised(
             line.settings, environment, line.spec.name, wanted, reference.features, reference.score
         )

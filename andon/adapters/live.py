@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from andon.adapters.arrow_segments import INPUT, OUTPUT, whole
 from andon.adapters.inference_log import CLOCKS, Spans, answered, newest_first
-from andon.profile import Feature, Numbers
+from andon.profile import Feature, Numbers, Part
 from andon.settings import Settings
 from andon.summary import Coded, Groups, Summary, Tally, tallies
 from serving.frame import microseconds_to_days
@@ -30,7 +31,7 @@ IDS = 100_000  # of the newest rows, in which one that came twice is looked for
 class Wanted:
     """Whose rows are summarised: `latest` since a time (epoch seconds), `piece` rows together.
 
-    `live`: as for `read_window`.
+    `live`: as for `read_window`. `parts`: slices whose scores are counted, too.
     """
 
     version: str | None
@@ -38,6 +39,7 @@ class Wanted:
     latest: int
     piece: int
     live: Spans | None = None
+    parts: Sequence[Part] = ()
 
 
 @dataclass
@@ -172,7 +174,7 @@ def _count_in_parts(
             part = _part(rows, start, now)
             if sum(map(len, live.ids)) < IDS:
                 live.ids += part.table["id"].chunks
-            count(live, part, mine[now] // wanted.piece, features, said)
+            count(live, part, mine[now] // wanted.piece, features, said, wanted.parts)
 
 
 def _part(rows: Rows, start: int, some: NDArray[np.bool_]) -> Rows:
@@ -182,8 +184,9 @@ def _part(rows: Rows, start: int, some: NDArray[np.bool_]) -> Rows:
 
 
 def count(
-    live: Live, batch: Rows, numbers: Groups, features: Sequence[Feature], said: Feature | None
-) -> None:
+    live: Live, batch: Rows, numbers: Groups, features: Sequence[Feature], said: Feature | None,
+    parts: Sequence[Part] = (),
+) -> None:  # fmt: skip
     """Add rows to the pieces they are in; `numbers`: (rows,), of each row its piece's."""
     live.masked |= batch.masked
     lowest = int(numbers.min())
@@ -200,24 +203,40 @@ def count(
             continue
         for mine, tally in zip(found, tallies(feature, values, groups, many), strict=True):
             mine[feature.name] = tally
-    scores = _scores(batch.table, said, groups, many)
+    scores, by_part = _scores(batch, said, groups, many, parts)
     for group in range(many):
         times = batch.times[groups == group]
         if len(times):
             summary = Summary(
                 len(times), int(times.min()), int(times.max()), found[group], scores[group],
-                unread,
+                unread, {name: it[group] for name, it in by_part.items()},
             )  # fmt: skip
             live.add(lowest + group, summary)
 
 
 def _scores(
-    rows: pa.Table, said: Feature | None, groups: Groups, many: int
-) -> Sequence[Tally | None]:
+    batch: Rows, said: Feature | None, groups: Groups, many: int, parts: Sequence[Part]
+) -> tuple[Sequence[Tally | None], dict[str, list[Tally]]]:
+    """Of each group, and the same of each part by its name."""
+    rows = batch.table
     name = next((it for it in ("score", "value") if OUTPUT + it in rows.column_names), None)
     if said is None or name is None:
-        return [None] * many
-    return tallies(said, _values(rows, OUTPUT + name, said), groups, many)
+        return [None] * many, {}
+    values = _values(rows, OUTPUT + name, said)
+    found = {}
+    for part in parts:
+        column = INPUT + part.column
+        if column in rows.column_names:
+            texts = rows[column].cast(pa.string())
+            mine = pc.equal(texts, part.value).fill_null(False).to_numpy().astype(np.bool_)
+            found[part.name] = tallies(said, _some(values, mine), groups[mine], many)
+    return tallies(said, values, groups, many), found
+
+
+def _some(values: Numbers | Coded, mine: NDArray[np.bool_]) -> Numbers | Coded:
+    if isinstance(values, Coded):
+        return Coded(values.codes[mine], values.words)
+    return values[mine]
 
 
 def _values(rows: pa.Table, name: str, feature: Feature) -> Numbers | Coded:

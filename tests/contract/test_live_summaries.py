@@ -11,7 +11,7 @@ import pytest
 from andon import profile
 from andon.adapters.inference_log import read_window
 from andon.adapters.live import Live, Wanted, summarised
-from andon.profile import Feature
+from andon.profile import Feature, Part
 from andon.settings import Settings
 from andon.summary import total
 from serving.bundle import Column, LogPolicy, Manifest
@@ -168,3 +168,17 @@ def test_a_segment_that_was_copied_is_found(settings):
     copy.write_bytes(path.read_bytes())
     os.utime(copy, (path.stat().st_mtime, path.stat().st_mtime))
     assert summarised(settings, *PLACE, EVERY, FEATURES, SCORE).repeated == (600, 1_200)
+
+
+def test_scores_of_slices_are_counted_by_their_rows(settings):
+    rows = draw(600, seed=5)
+    log(settings, rows)
+    parts = [Part("city", "rome", SCORE), Part("paid", "true", SCORE), Part("gone", "x", SCORE)]
+    wanted = Wanted(None, 0.0, 10_000, 100, parts=parts)
+    live = summarised(settings, *PLACE, wanted, FEATURES, SCORE)
+    assert len(live.pieces) == 6
+    whole = total(list(live.pieces.values()))
+    assert whole.parts.keys() == {"city=rome", "paid=true"}
+    assert whole.parts["city=rome"].n == sum(row[4] == "rome" for row in rows)
+    assert whole.parts["paid=true"].n == sum(row[2] for row in rows)
+    assert whole.said.n == 600

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from andon import fitted, profile, training
 from andon.adapters import projects
 from andon.adapters.builds import keep_fitted
@@ -167,6 +169,11 @@ class _Learned:
             os.link(request.split / name, folder / name)
         if self._said is not None:
             reference = profile.build(data.learn, data.columns, self._said.scores)
+            of = data.spec.slices
+            parts = profile.parts_of(
+                data.test, self._said.scores, of.columns, reference.score, of.min_rows
+            )
+            reference = msgspec.structs.replace(reference, parts=parts)
             (folder / PROFILE).write_bytes(profile.to_json(reference))
         facts = {
             "metrics": self.metrics,
