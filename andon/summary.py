@@ -165,6 +165,13 @@ def _places(feature: Feature, values: Coded) -> NDArray[np.intp]:
     return table[values.codes]
 
 
+def numbered(feature: Feature, values: Coded) -> Numbers:
+    """Categories as numbers: their bins; null as NaN."""
+    places = _places(feature, values).astype(np.float64)
+    places[values.codes < 0] = np.nan
+    return places
+
+
 def _moments(
     values: Numbers, groups: Groups, many: int
 ) -> tuple[list[int], list[float], list[float]]:

@@ -17,6 +17,7 @@ from andon.spec import DataMonitor, DriftMonitor, EstimateMonitor
 from andon.summary import Cut, Summary
 from andon.verdict import Outcome, Verdict
 from serving.bundle import read_manifest
+from tasks.joint import judge_together
 from tasks.line import SIGNS, Line
 
 
@@ -66,6 +67,10 @@ def judge_live(
         found = verdicts(monitor, reference, windows, live.masked)
     if isinstance(monitor, DataMonitor):
         found += (_repeated(live, monitor),)
+    if isinstance(monitor, DriftMonitor):
+        wanted = Wanted(candidate.version, since, 0, cut.piece, spans)
+        seen = [it for it in reference.features if it.name not in live.masked]
+        found += judge_together(line, candidate, monitor, environment, seen, windows, wanted)
     newest = windows[0] if windows else None
     span, rows = (newest.span, newest.rows) if newest else ((0.0, 0.0), 0)
     table = _table(found, windows, live)

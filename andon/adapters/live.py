@@ -18,7 +18,7 @@ from andon.adapters.arrow_segments import INPUT, OUTPUT, whole
 from andon.adapters.inference_log import CLOCKS, Spans, answered, newest_first
 from andon.profile import Feature, Numbers, Part
 from andon.settings import Settings
-from andon.summary import Coded, Groups, Summary, Tally, tallies
+from andon.summary import Coded, Groups, Summary, Tally, numbered, tallies
 from serving.frame import microseconds_to_days
 
 AT_ONCE = 16_384  # rows that are counted together: they stay in the processor's cache
@@ -83,6 +83,37 @@ def summarised(
         _count_in_parts(live, rows, ranks, wanted, features, said)
         del rows  # before the next segment is read
     return live
+
+
+def newest_rows(
+    settings: Settings, environment: str, model: str, wanted: Wanted, features: Sequence[Feature]
+) -> Numbers:
+    """The latest rows themselves, the newest first: (rows, features), null as NaN.
+
+    Categories are numbered as in the profile. A column that is masked, missing or unreadable is
+    all NaN.
+    """
+    folder = settings.inference_log / environment / model
+    found, ranks = [np.empty((0, len(features)))], [np.empty(0, np.intp)]
+    for rows, mine in _newest([*folder.glob(f"{wanted.version}/*.arrows")], wanted, Live()):
+        now = (mine >= 0) & (mine < wanted.latest)
+        if now.any():
+            found.append(as_matrix(rows.part(now).table, features))
+            ranks.append(mine[now])
+        del rows
+    return np.concatenate(found)[np.argsort(np.concatenate(ranks), kind="stable")]
+
+
+def as_matrix(table: pa.Table, features: Sequence[Feature]) -> Numbers:
+    """Rows of a log, or of a table whose columns are called as in a log."""
+    found = np.full((table.num_rows, len(features)), np.nan)
+    for at, feature in enumerate(features):
+        try:
+            values = _values(table, INPUT + feature.name, feature)
+        except (pa.ArrowException, ValueError, TypeError):
+            continue
+        found[:, at] = numbered(feature, values) if isinstance(values, Coded) else values
+    return found
 
 
 def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[Rows, Ranks]]:
@@ -247,6 +278,8 @@ def _values(rows: pa.Table, name: str, feature: Feature) -> Numbers | Coded:
 
 def _numbers(column: pa.Array) -> Numbers:
     kind = column.type
+    if pa.types.is_date(kind):  # of a table; in a log dates are timestamps
+        column, kind = column.cast(pa.timestamp("us")), pa.timestamp("us")
     if pa.types.is_timestamp(kind):
         moments = column.cast(pa.timestamp("us", kind.tz)).cast(pa.int64())
         # Not divided as floats by Arrow: days have to be serving's own, to the last bit.

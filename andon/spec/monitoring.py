@@ -48,6 +48,7 @@ class DriftMonitor(Frozen):
     kind: Literal["drift"] = "drift"
     alpha: Fraction = 0.01
     effect: Fraction = Field(0.05, description="smallest total variation distance that matters")
+    together: Fraction | None = Field(0.55, description="smallest AUC of all columns; null: not")
     min_rows: int = Field(500, ge=1)
     window_rows: int = Field(2_000, ge=1, description="the latest rows are the window")
     persistence: Persistence = Persistence()

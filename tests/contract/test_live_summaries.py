@@ -10,7 +10,7 @@ import pytest
 
 from andon import profile
 from andon.adapters.inference_log import read_window
-from andon.adapters.live import Live, Wanted, summarised
+from andon.adapters.live import Live, Wanted, as_matrix, newest_rows, summarised
 from andon.profile import Feature, Part
 from andon.settings import Settings
 from andon.summary import total
@@ -182,3 +182,20 @@ def test_scores_of_slices_are_counted_by_their_rows(settings):
     assert whole.parts["city=rome"].n == sum(row[4] == "rome" for row in rows)
     assert whole.parts["paid=true"].n == sum(row[2] for row in rows)
     assert whole.said.n == 600
+
+
+def test_the_newest_rows_are_a_matrix_as_those_of_training_are(settings):
+    rows = draw(500, seed=6)
+    log(settings, rows[:300])
+    log(settings, rows[300:], start=300)
+    found = newest_rows(settings, *PLACE, Wanted("1", 0.0, 400, 1), FEATURES)
+    table = pl.DataFrame(
+        rows[100:], orient="row", schema=["in.fee", "in.age", "in.paid", "in.since", "in.city"]
+    ).with_columns(pl.col("in.since").cast(pl.Float64))
+    wanted = as_matrix(table.reverse().to_arrow(), FEATURES)
+    assert found.shape == (400, 5)
+    np.testing.assert_array_equal(found[:, [0, 1, 2, 4]], wanted[:, [0, 1, 2, 4]])
+    assert np.isfinite(found[:, 3]).all()
+    dates = pl.DataFrame({"in.since": pl.Series([20_780], dtype=pl.Int32).cast(pl.Date)})
+    assert as_matrix(dates.to_arrow(), FEATURES)[0, 3] == 20_780.0
+    assert np.isnan(as_matrix(dates.to_arrow(), FEATURES)[0, :3]).all(), "what is missing is null"

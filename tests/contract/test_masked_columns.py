@@ -13,7 +13,9 @@ from andon import profile
 from andon.adapters import database
 from andon.adapters.files import load_settings
 from andon.adapters.ledger import Candidate, Ledger
+from andon.adapters.trainer import HELD_OUT
 from andon.errors import DataError
+from andon.joint import CHECK
 from andon.monitoring import PREDICTIONS
 from andon.settings import Settings
 from andon.spec import DataMonitor, DriftMonitor, Persistence
@@ -120,3 +122,28 @@ def test_nothing_is_learned_from_rows_that_lack_features(line, monkeypatch):
     job = Job(run_id="r", flow="retrain", model="churn", trigger="test")
     with pytest.raises(DataError, match=r"logging\.mask .* \(city\)"):
         gather.fn(job, "")
+
+
+def keep_held_out(line: Line, rows: int) -> None:
+    """Of the champion's build: its city goes with its age, and live ones' does not."""
+    folder = line.settings.store / "builds" / "churn" / "b"
+    folder.mkdir(parents=True)
+    age = np.random.default_rng(4).normal(size=rows)
+    table = {"age": age, "city": np.where(age > 0, "a", "b"), "y": [True] * rows}
+    pl.DataFrame(table).write_parquet(folder / HELD_OUT)
+
+
+def test_columns_that_no_longer_go_together_are_seen_where_held_out_rows_are_kept(line):
+    live(line.settings, [])
+    keep_held_out(line, 800)
+    once = Persistence(of=1, need=1)
+    found = seen(line, DriftMonitor(min_rows=ROWS, persistence=once))
+    assert {it.check: it.outcome for it in found.verdicts}[CHECK] is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("rows", "mask"), [(ROWS - 1, []), (800, ["age", "city"])])
+def test_it_is_not_asked_where_it_could_never_tell(line, rows, mask):
+    live(line.settings, mask)
+    keep_held_out(line, rows)
+    found = seen(line, DriftMonitor(min_rows=ROWS))
+    assert CHECK not in {it.check for it in found.verdicts}
