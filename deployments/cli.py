@@ -104,13 +104,14 @@ def status(
 
         go_on(parts(), out)
         return
-    from deployments.show import incidents, places, platform
+    from deployments.show import incidents, places, platform, undelivered
 
     settings = load_settings()
     platform(settings, out)
     found = parts()
     places(out, found)
     incidents(out, found)
+    undelivered(out, found)
 
 
 @app.command()

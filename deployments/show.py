@@ -113,6 +113,16 @@ def _last_verdict(found: Parts, place: Place) -> str:
     return f"{last[-1].station}: {word}"
 
 
+def undelivered(out: Console, found: Parts) -> None:
+    """That people were not told, if they were not."""
+    failed = [it for it in found.ledger.waiting() if it.error]
+    if failed:
+        out.print(
+            f"\n[yellow]! {len(failed)} messages on incidents could not be sent yet: "
+            "`andon notify list` says why[/yellow]"
+        )
+
+
 def incidents(out: Console, found: Parts) -> None:
     """The incidents that are not closed."""
     rows = [
