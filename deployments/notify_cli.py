@@ -47,15 +47,15 @@ def test(
     from deployments.platform.programs import line_environment
 
     settings = load_settings()
-    os.environ.update(line_environment(settings))  # before Prefect is imported
-    from tasks.notices import say
-
     routes = {it.name: it for it in settings.notify}
     if route and route not in routes:
         known = ", ".join(routes) or "none"
         raise LineError(f"andon.yaml has no route {route!r}; there are: {known}")
     if not routes:
         raise LineError("andon.yaml has no `notify`: see docs/notifications.md")
+    os.environ.update(line_environment(settings))  # before Prefect is imported
+    from tasks.notices import say
+
     failed = []
     for it in [routes[route]] if route else routes.values():
         try:

@@ -98,3 +98,24 @@ def test_an_unknown_id_is_answered_with_those_that_there_are(place):
     place.ledger.close(place.open.id, "ada", "")
     place.see(drift=FAIL)
     assert "begins 2 ids" in refuses("look", place.model)
+
+
+def notify(*words: str) -> Result:
+    return CliRunner().invoke(app, ["notify", *words])
+
+
+def test_who_is_told_and_what_waits(place):
+    assert "nobody is told" in notify("list").output
+    assert "no `notify`: see docs/notifications.md" in str(notify("test").exception)
+    routes = "notify: [{name: ops, block: slack-webhook/ops}]"
+    (place.project / "andon.yaml").write_text(routes)
+    place.see(drift=FAIL)
+    (notice,) = place.ledger.unaddressed()
+    place.ledger.address(notice, [("ops", 0.0)])
+    (waiting,) = place.ledger.waiting()
+    place.ledger.not_sent([waiting.id], "HTTP 503", 0.0)
+    shown = notify("list").output
+    assert "slack-webhook/ops" in shown and "HTTP 503" in shown
+    refused = notify("test", "nobody").exception
+    assert isinstance(refused, LineError)
+    assert str(refused) == "andon.yaml has no route 'nobody'; there are: ops"
