@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from andon.verdict import Outcome, Verdict
 from serving.bundle import read_manifest
 from tasks.joint import judge_together
 from tasks.line import SIGNS, Line
+
+SKEW = 60.0  # seconds by which a server's clock may be ahead
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def judge_live(
     live = (kept or {}).get(cut)
     if live is None:
         of = candidate.version, since, cut.latest, cut.piece
-        wanted = Wanted(*of, spans, reference.parts)
+        wanted = Wanted(*of, spans, reference.parts, until=time.time() + SKEW)
         live = summarised(
             line.settings, environment, line.spec.name, wanted, reference.features, reference.score
         )
@@ -68,7 +71,8 @@ def judge_live(
     if isinstance(monitor, DataMonitor):
         found += (_repeated(live, monitor),)
     if isinstance(monitor, DriftMonitor):
-        wanted = Wanted(candidate.version, since, 0, cut.piece, spans)
+        of = candidate.version, since, 0, cut.piece
+        wanted = Wanted(*of, spans, until=time.time() + SKEW)
         seen = [it for it in reference.features if it.name not in live.masked]
         found += judge_together(line, candidate, monitor, environment, seen, windows, wanted)
     newest = windows[0] if windows else None
@@ -102,6 +106,8 @@ def _table(given: Sequence[Verdict], windows: Sequence[Summary], live: Live) -> 
         "| check | verdict | effect | floor | p | adjusted p | n | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    if live.ahead:
+        lines.insert(1, f"\nLeft out, since their clock is ahead of ours: {live.ahead:,} rows.")
     if live.corrupt:
         lines.insert(1, f"\nLeft out as damaged: {live.corrupt} batches of the log.")
     for it in sorted(given, key=_badness):

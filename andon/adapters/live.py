@@ -5,6 +5,7 @@ A segment is open at a time, so that memory does not grow with the log.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from serving.frame import microseconds_to_days
 AT_ONCE = 16_384  # rows that are counted together: they stay in the processor's cache
 Ranks = NDArray[np.intp]  # of rows: 0 is the newest
 NOT_NOW = -1
+FAR = 1e11  # epoch seconds, in the year 5138
 IDS = 100_000  # of the newest rows, in which one that came twice is looked for
 
 
@@ -32,6 +34,7 @@ class Wanted:
     """Whose rows are summarised: `latest` since a time (epoch seconds), `piece` rows together.
 
     `live`: as for `read_window`. `parts`: slices whose scores are counted, too.
+    `until`: a row that says it is later (epoch seconds) is of a clock that is wrong.
     """
 
     version: str | None
@@ -40,19 +43,21 @@ class Wanted:
     piece: int
     live: Spans | None = None
     parts: Sequence[Part] = ()
+    until: float = math.inf
 
 
 @dataclass
 class Live:
     """Summaries by number, 0 being that of the newest rows; batches left out; columns masked.
 
-    `ids`: of the newest IDS rows, about.
+    `ids`: of the newest IDS rows, about. `ahead`: rows from the future, which are left out.
     """
 
     pieces: dict[int, Summary] = field(default_factory=dict)
     corrupt: int = 0
     masked: frozenset[str] = frozenset()
     ids: list[pa.Array] = field(default_factory=list)
+    ahead: int = 0
 
     @property
     def repeated(self) -> tuple[int, int]:
@@ -131,7 +136,7 @@ def _newest(paths: list[Path], wanted: Wanted, live: Live) -> Iterator[tuple[Row
     for number, (_, path) in enumerate(found):
         if ends[number] < first or taken >= wanted.latest:
             break
-        ready = held + _read(path, wanted.live, live)
+        ready = held + _read(path, wanted, live)
         reach = max(ends[number + 1], first - 1) if number + 1 < len(found) else first - 1
         later = [it.live & (it.times > reach) for it in ready]
         early = [it.live & (it.times <= reach) & (it.times >= first) for it in ready]
@@ -159,7 +164,7 @@ class Rows:
         return Rows(table, self.times[some], self.live[some], self.masked)
 
 
-def _read(path: Path, spans: Spans | None, live: Live) -> list[Rows]:
+def _read(path: Path, wanted: Wanted, live: Live) -> list[Rows]:
     try:
         segment = whole(path.read_bytes())  # not mapped: its writer takes half batches back
     except FileNotFoundError:  # tidied away meanwhile
@@ -170,8 +175,11 @@ def _read(path: Path, spans: Spans | None, live: Live) -> list[Rows]:
     table = pa.Table.from_batches(segment.batches)  # copies nothing: a segment is there once
     times = table["time"].cast(pa.int64()).to_numpy()
     clients = ~table["probe"].to_numpy()
-    if spans is not None:
-        clients &= answered(times, spans.get(segment.facts["version"], ()))
+    if wanted.live is not None:
+        clients &= answered(times, wanted.live.get(segment.facts["version"], ()))
+    ahead = clients & (times > min(wanted.until, FAR) * 1e6)
+    live.ahead += int(ahead.sum())
+    clients &= ~ahead
     return [Rows(table, times, clients, segment.masked)]
 
 

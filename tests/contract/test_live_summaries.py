@@ -199,3 +199,10 @@ def test_the_newest_rows_are_a_matrix_as_those_of_training_are(settings):
     dates = pl.DataFrame({"in.since": pl.Series([20_780], dtype=pl.Int32).cast(pl.Date)})
     assert as_matrix(dates.to_arrow(), FEATURES)[0, 3] == 20_780.0
     assert np.isnan(as_matrix(dates.to_arrow(), FEATURES)[0, :3]).all(), "what is missing is null"
+
+
+def test_rows_from_the_future_are_left_out_and_told(settings):
+    log(settings, draw(300, seed=7))
+    log(settings, draw(50, seed=8), start=100_000)
+    live = summarised(settings, *PLACE, Wanted("1", 0.0, 10_000, 100, until=2_000.0), FEATURES)
+    assert (total(list(live.pieces.values())).rows, live.ahead) == (300, 50)
