@@ -19,7 +19,9 @@ LONGEST = 100
 def table(found: list[Incident]) -> Table:
     """One line each."""
     made = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("incident", "place", "cause", "state", "since (UTC)"):
+    longest = max((len(it.id) for it in found), default=0)
+    made.add_column("incident", no_wrap=True, min_width=longest)  # to be copied
+    for name in ("place", "cause", "state", "since (UTC)"):
         made.add_column(name, no_wrap=True)
     made.add_column("latest")
     for it in found:

@@ -91,8 +91,9 @@ def good_story() -> Story:
                   release(2, "2", BEGAN + 106, [10, 50, 100], "1")],
         incident=Incident(
             "churn-0f9d7c6b", "churn", "production", "drift", "closed", BEGAN + 80, BEGAN + 141,
-            ((BEGAN + 80, "alert: drift: age: total variation 0.350"),
-             (BEGAN + 82, "retraining started by run run-4"), (BEGAN + 141, "clear on 812 rows")),
+            story=((BEGAN + 80, "alert: drift: age: total variation 0.350"),
+                   (BEGAN + 82, "retraining started by run run-4"),
+                   (BEGAN + 141, "clear on 812 rows")),
         ),
         checks=[Check("delivered", True, "v2 is the champion"),
                 Check("0 failed requests", True, "0 of 2100 requests failed")],

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 from incident_kit import FAIL, PASS, Place, place_on
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from andon.errors import LineError
+from deployments import incidents_cli, notify_cli
 from deployments.cli import app
 
 
 @pytest.fixture(params=["sqlite"])
 def place(request, tmp_path, monkeypatch) -> Iterator[Place]:
-    monkeypatch.setenv("COLUMNS", "200")
+    wide = Console(highlight=False, width=200)
+    monkeypatch.setattr(incidents_cli, "out", wide)
+    monkeypatch.setattr(notify_cli, "out", wide)
     with place_on(request, tmp_path, monkeypatch) as found:
         found.ledger.start_run("m", flow="monitor", model=found.model, trigger="t")
         yield found
